@@ -1,0 +1,1 @@
+"""Rules: what is wrong though every field is well formed."""

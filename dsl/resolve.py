@@ -1,0 +1,365 @@
+"""From a path to a module: files loaded, names bound, `extends` and calls applied, `$constants` filled in."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsl.arguments import applied
+from dsl.bind import Where, bind, bind_fields
+from dsl.declarations import KINDS
+from dsl.declarations.base import Declaration, Place, Written
+from dsl.declarations.shapes import BuiltIn, Claimed, FlowOf, ListOf, Reference, Shape
+from dsl.declarations.studies import Study
+from dsl.describe import head, known_help
+from dsl.diagnostics.diagnostic import Diagnostic
+from dsl.extends import extended, replaced
+from dsl.files import Loader, Read, project_root, read_text
+from dsl.flows import bind_claim, bind_flow, bind_reference
+from dsl.hole import HOLE
+from dsl.module import Module
+from dsl.names import look_up
+from dsl.reports import Reports
+from dsl.scalars import ScalarError, parse_scalar
+from dsl.scope import Definition, Scope
+from dsl.source import SourceFile, Span
+from dsl.terms import Applied, Atom, Cell, Items, Table, Term
+from dsl.tree import Scalar
+
+Fields = tuple[dict[str, Cell], Mapping[str, Cell] | None]
+"""A definition's fields with those that it takes over, and the latter alone (None where it extends nothing)."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading a file gives. `module` is None where there is any error.
+
+    `partial` has what could be made of a file with errors, holes in it; it, `scope` and `resolver` are for checks and
+    editors, and None where the file couldn't be read.
+    """
+
+    module: Module | None
+    diagnostics: list[Diagnostic]
+    partial: Module | None = None
+    scope: Scope | None = field(default=None, repr=False)
+    resolver: Resolver | None = field(default=None, repr=False)
+
+
+def load(
+    path: str | Path,
+    *,
+    sets: Mapping[str, str] | None = None,
+    root: Path | None = None,
+    allow_outside: bool = False,
+    read: Read = read_text,
+) -> Loaded:
+    """A `.mix` file with all that it imports. Never raises on bad input: what is wrong is in the diagnostics.
+
+    `sets` are constants to change, as `--set` gives them: `name` or `alias.name` to the text of a value.
+    `root` is the project's folder, else the nearest above the file with `.git`, `pyproject.toml` or `mixc.toml`.
+    """
+    reports = Reports()
+    full = Path(os.path.realpath(path))
+    root = Path(os.path.realpath(root)) if root else project_root(full)
+    loader = Loader(reports, read, root, allow_outside)
+    try:
+        scope = loader.scope(full, str(path), {}, dict(sets or {}))
+    except OSError as error:
+        reports.error(
+            "MIX0214", f"can't read '{path}': {error.strerror or error}", SourceFile(str(path), ""), Span(0, 0)
+        )
+        return Loaded(None, reports.sorted())
+    except UnicodeDecodeError:
+        reports.error(
+            "MIX0214", f"can't read '{path}': it isn't UTF-8", SourceFile(str(path), ""), Span(0, 0), "save it as UTF-8"
+        )
+        return Loaded(None, reports.sorted())
+    _give_prefixes(scope)
+    resolver = Resolver(reports, root, allow_outside)
+    module = resolver.module(scope)
+    diagnostics = _without_echoes(reports.sorted(), loader)
+    has_error = any(one.severity == "error" for one in diagnostics)
+    return Loaded(None if has_error else module, diagnostics, module, scope, resolver)
+
+
+def _without_echoes(diagnostics: list[Diagnostic], loader: Loader) -> list[Diagnostic]:
+    """All but what the binder says of a line whose form is wrong: that only follows from it."""
+    lines = {
+        (source.path, source.position(place)[0])
+        for source, _, mistakes in loader.documents.values()
+        for place in mistakes
+    }
+    return [one for one in diagnostics if not (one.code >= "MIX0150" and _first_line(one) in lines)]
+
+
+def _first_line(one: Diagnostic) -> tuple[str, int]:
+    return one.source.path, one.source.position(one.span.start)[0]
+
+
+def _give_prefixes(scope: Scope) -> None:
+    """Say of every file what its names start with as seen from `scope`: the shortest way through imports."""
+    seen, waiting = {scope}, deque([scope])
+    while waiting:
+        one = waiting.popleft()
+        for alias, imported in one.imports.items():
+            if imported.scope and imported.scope not in seen:
+                imported.scope.prefix = f"{one.prefix}{alias}."
+                seen.add(imported.scope)
+                waiting.append(imported.scope)
+
+
+@dataclass
+class Resolver:
+    """Binds declarations as they are asked for, each once."""
+
+    reports: Reports
+    root: Path
+    allow_outside: bool
+    scopes: dict[Scope, Module] = field(default_factory=dict[Scope, Module])
+    declared: dict[Definition, Any] = field(default_factory=dict[Definition, Any])
+    fields: dict[Definition, Fields] = field(default_factory=dict[Definition, Fields])
+    depths: dict[Definition, int] = field(default_factory=dict[Definition, int])
+    uses: dict[Definition, set[Definition]] = field(default_factory=dict[Definition, set[Definition]])
+    """Which definitions each of them refers to."""
+    damaged: set[Definition] = field(default_factory=set[Definition])
+    """Those that have lost fields to mistakes of form, or extend one that has."""
+    binding: list[Definition] = field(default_factory=list[Definition])
+    extending: list[Definition] = field(default_factory=list[Definition])
+    following: list[Cell] = field(default_factory=list[Cell])
+    bases: list[Any] = field(default_factory=list[Any])
+
+    def module(self, scope: Scope) -> Module:
+        """A file's declarations, all of them bound, after those of its imports."""
+        if scope not in self.scopes:
+            imports = {alias: self.module(one.scope) for alias, one in scope.imports.items() if one.scope}
+            declarations = {name: self.declaration(one) for name, one in scope.definitions.items()}
+            kept = {name: one for name, one in declarations.items() if one is not HOLE}
+            constants = {name: _text(cell) for name, cell in scope.constants.items()}
+            self.scopes[scope] = Module(scope.path, scope.root, scope.source, kept, imports, constants)
+        return self.scopes[scope]
+
+    def declaration(self, definition: Definition) -> Any:
+        """A definition bound; a hole where its kind is unknown or it is being bound already, which is reported."""
+        if definition not in self.declared:
+            if definition.kind is None or definition.cells is None:
+                return HOLE
+            self.binding.append(definition)
+            cells, inherited = self.cells(definition)
+            self.declared[definition] = self._build(
+                definition, cells, inherited, definition.title, (definition, definition.key.span)
+            )
+            self.binding.pop()
+        return self.declared[definition]
+
+    def cells(self, definition: Definition) -> Fields:
+        """What a definition says with what it extends, and what it takes from there (None: it extends nothing)."""
+        if definition not in self.fields:
+            if not definition.is_whole:
+                self.damaged.add(definition)
+            own = dict(definition.cells or {})
+            cell = own.pop("extends", None)
+            if cell is None or definition.kind is None:
+                self.fields[definition] = own, None
+            elif (parent := self._parent(definition, cell)) is None:
+                self.fields[definition] = own, {}
+            else:
+                self.extending.append(definition)
+                inherited, _ = self.cells(parent)
+                self.extending.pop()
+                if parent in self.damaged:
+                    self.damaged.add(definition)
+                self.depths[definition] = self.depths.get(parent, 0) + 1
+                self.fields[definition] = extended(KINDS[definition.kind], inherited, own, self), inherited
+        return self.fields[definition]
+
+    def _parent(self, definition: Definition, cell: Cell) -> Definition | None:
+        value = self.follow(cell.value) if cell.value else None
+        source, kind = cell.scope.source, definition.kind or ""
+        if not isinstance(value, Atom):
+            if value is not HOLE:
+                help = f"write 'extends: NAME', a {kind} to start from"
+                self.reports.error(
+                    "MIX0205", f"'extends' in {definition.title} takes a name", source, cell.key.span, help
+                )
+            return None
+        found = look_up(value.scalar.text, value.scope, value.span, (kind,), self.reports)
+        if found is None:
+            return None
+        parent = found.definition
+        if parent is definition or parent in self.extending:
+            ring = (
+                [*self.extending[self.extending.index(parent) :], parent]
+                if parent in self.extending
+                else [definition, parent]
+            )
+            self._cycle(ring, value)
+            return None
+        self.uses.setdefault(definition, set()).add(parent)
+        return parent if parent.cells is not None else None
+
+    def _build(
+        self,
+        definition: Definition,
+        cells: dict[str, Cell],
+        inherited: Mapping[str, Cell] | None,
+        owner: str,
+        place: tuple[Any, Span],
+    ) -> Declaration:
+        kind = KINDS[definition.kind or ""]
+        is_study = kind is Study
+        if is_study:
+            self.bases.append(self._base(cells, owner))
+        is_whole = definition not in self.damaged
+        values = bind_fields(kind, cells, owner, place, self, inherited=inherited, is_whole=is_whole)
+        if is_study and (base := self.bases.pop()) is not None:
+            values["base"] = base
+        where = Place(definition.scope.source, definition.key.span)
+        return kind.model_construct(
+            **values, name=definition.seen_name, place=where, places=places(opened(kind, cells))
+        )
+
+    def _base(self, cells: Mapping[str, Cell], owner: str) -> Any:
+        cell = cells.get("base")
+        if cell is None or cell.value is None:
+            return None
+        return bind(Study.by_written_name()["base"].facts.shape, cell.value, Where("base", owner), self)
+
+    def follow(self, term: Term) -> Term | Any:
+        """What `$name` stands for, a term of where the constant is given; any other term as it is."""
+        if not isinstance(term, Atom) or term.scalar.style != "plain" or not term.scalar.text.startswith("$"):
+            return term
+        name = term.scalar.text[1:]
+        cell = term.scope.constants.get(name)
+        if cell is None or cell.value is None:
+            if cell is None and term.scope.is_whole:
+                self._unknown_constant(name, term)
+            return HOLE
+        term.scope.used.add(f"${name}")
+        if cell in self.following:
+            ring = " -> ".join(f"${one.key.text}" for one in [*self.following[self.following.index(cell) :], cell])
+            self.reports.error("MIX0213", f"a cycle: {ring}", term.scope.source, term.span, "give one of them a value")
+            return HOLE
+        self.following.append(cell)
+        value = self.follow(cell.value)
+        self.following.pop()
+        return value
+
+    def location(self, atom: Atom) -> Any:
+        """A location as written where it has a scheme, else as an absolute path, which must lie in the project."""
+        text = atom.scalar.text
+        if "://" in text:
+            return text
+        path = os.path.normpath(atom.scope.path.parent / text)
+        if not self.allow_outside and not Path(os.path.realpath(path)).is_relative_to(self.root):
+            help = "move it into the project, or say --allow-outside"
+            self.reports.error("MIX0216", f"'{text}' is outside the project", atom.scope.source, atom.span, help)
+            return HOLE
+        return path
+
+    def reference(self, term: Atom | Table | Applied, shape: Reference, where: Where) -> Any:
+        return bind_reference(term, shape, where, self)
+
+    def flow(self, term: Atom | Table | Applied, shape: FlowOf, where: Where) -> Any:
+        return bind_flow(term, shape, where, self)
+
+    def claim(self, atom: Atom, shape: Claimed, where: Where) -> Any:
+        return bind_claim(atom, shape, where, self)
+
+    def named(self, text: str, scope: Scope, span: Span, kinds: tuple[str, ...]) -> tuple[Any, str, Definition | None]:
+        """The declaration of a name, what follows the name, and its definition; a hole where there is none."""
+        found = look_up(text, scope, span, kinds, self.reports)
+        if found is None:
+            return HOLE, "", None
+        definition = found.definition
+        if self.binding:
+            self.uses.setdefault(self.binding[-1], set()).add(definition)
+        if definition in self.binding:
+            self._cycle([*self.binding[self.binding.index(definition) :], definition], Atom(_scalar(text, span), scope))
+            return HOLE, "", None
+        return self.declaration(definition), found.rest, definition
+
+    def call(self, call: Applied, definition: Definition) -> Any:
+        """A declaration with a call's arguments in place of its fields."""
+        if definition.kind is None or definition.cells is None:
+            return HOLE
+        kind, owner = KINDS[definition.kind], definition.title
+        inherited, _ = self.cells(definition)
+        cells = replaced(kind, inherited, call, owner, self)
+        return self._build(definition, cells, inherited, owner, (call, call.name.span))
+
+    def _cycle(self, ring: list[Definition], atom: Atom) -> None:
+        message = "a cycle: " + " -> ".join(one.name for one in ring)
+        help = "a declaration can't be made from itself; name another in one of these places"
+        self.reports.error("MIX0213", message, atom.scope.source, atom.span, help)
+
+    def _unknown_constant(self, name: str, term: Atom) -> None:
+        help = (
+            known_help(name, term.scope.constants)
+            if term.scope.constants
+            else f"declare it: 'let:', below it '{name}: …'"
+        )
+        self.reports.error("MIX0217", f"unknown constant '${name}'", term.scope.source, term.span, help)
+
+
+def opened(kind: type[Written], cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The fields with the arguments of built-ins apart, so that each has its place."""
+    fields = kind.by_written_name()
+    return {
+        key: Cell(cell.key, _opened(fields[key].facts.shape, cell.value), cell.scope)
+        if cell.value is not None and key in fields
+        else cell
+        for key, cell in cells.items()
+    }
+
+
+def _opened(shape: Shape, term: Term) -> Term:
+    match shape, term:
+        case BuiltIn(), Atom(scalar) if "(" in scalar.text:
+            try:
+                return applied(parse_scalar("call", scalar), term)
+            except ScalarError:
+                return term
+        case BuiltIn(), Table(cells) if len(cells) == 1:
+            (cell,) = cells.values()
+            inner: Mapping[str, Cell] = cell.value.cells if isinstance(cell.value, Table) else {}
+            return Applied(cell.key, inner, cell.key.span, term.scope)
+        case ListOf(item), Items(items):
+            return Items(tuple(_opened(item, each) for each in items), term.span, term.scope)
+        case _:
+            return term
+
+
+def places(cells: Mapping[str, Cell], prefix: str = "") -> dict[str, Place]:
+    """Where each field is written, and each field and item inside it: `optimizer`, `optimizer.lr`, `apply[0]`."""
+    found: dict[str, Place] = {}
+    for key, cell in cells.items():
+        if cell.value is None:
+            continue
+        of_key = None if isinstance(cell.value, Atom | Applied) else Place(cell.scope.source, cell.key.span)
+        found |= _places(cell.value, prefix + key, of_key)
+    return found
+
+
+def _places(term: Term, path: str, place: Place | None) -> dict[str, Place]:
+    found = {path: place or Place(term.scope.source, head(term) if isinstance(term, Table | Items) else term.span)}
+    match term:
+        case Table(cells) | Applied(cells=cells):
+            found |= places(cells, f"{path}.")
+        case Items(items):
+            for index, item in enumerate(items):
+                found |= _places(item, f"{path}[{index}]", None)
+        case Atom():
+            pass
+    return found
+
+
+def _text(cell: Cell) -> str:
+    return cell.scope.source.text[cell.value.span.start : cell.value.span.end] if cell.value else ""
+
+
+def _scalar(text: str, span: Span) -> Scalar:
+    return Scalar(text, "plain", span)

@@ -1,0 +1,65 @@
+"""What a name, a constant or a path means in a file, as one use of that file sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dsl.source import SourceFile
+from dsl.terms import Cell
+from dsl.tree import Scalar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A top-level `KIND NAME:` as written.
+
+    `kind` is None where there is no such kind, `cells` where it isn't a mapping; both have been reported.
+    """
+
+    kind: str | None
+    name: str
+    key: Scalar
+    cells: dict[str, Cell] | None
+    scope: Scope
+    is_whole: bool = True
+    """Whether its text could be read without a mistake: else a field that isn't here may be one that got lost."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @property
+    def seen_name(self) -> str:
+        """The name as seen from the file that was loaded."""
+        return self.scope.prefix + self.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Import:
+    """An alias; `scope` is None where the file couldn't be loaded, which has been reported."""
+
+    alias: Scalar
+    scope: Scope | None
+
+
+@dataclass(eq=False)
+class Scope:
+    """A file with the constants of one use of it."""
+
+    source: SourceFile
+    path: Path
+    root: Path
+    definitions: dict[str, Definition] = field(default_factory=dict[str, Definition])
+    imports: dict[str, Import] = field(default_factory=dict[str, Import])
+    constants: dict[str, Cell] = field(default_factory=dict[str, Cell])
+    prefix: str = ""
+    mistakes: tuple[int, ...] = ()
+    """Where mistakes of form stand in the file."""
+    used: set[str] = field(default_factory=set[str])
+    """Aliases and constants that something refers to."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file could be read without a mistake: else a name that isn't here may be one that got lost."""
+        return not self.mistakes

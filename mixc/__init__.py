@@ -1,0 +1,1 @@
+"""mixc: a declarative language for alignment-training data mixes and studies."""

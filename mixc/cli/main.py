@@ -1,0 +1,76 @@
+"""The command line: finds the command, runs it, and turns what a user can cause into a message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+
+COMMANDS = {
+    "check": "every error of every file",
+    "fmt": "one way to write it",
+    "show": "what a declaration resolves to, and where from",
+    "explain": "what a diagnostic means",
+    "plan": "exact numbers: tokens, examples, updates, FLOPs; trains nothing",
+    "run": "studies or models, and at the end the table",
+    "report": "the table and the page of a study that ran",
+    "export": "a trained model in Hugging Face layout",
+    "chat": "talk to a checkpoint",
+}
+"""Each is a module of this package with `add_parser(subparsers)` and `run(arguments) -> int`; only the one that is used
+is imported, because some import JAX."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Exit codes: 0 fine, 1 an error, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="mixc", usage="mixc COMMAND …", description=_overview(), add_help=True,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"mixc {metadata.version('mixc')}")
+    if not words or words[0] in ("-h", "--help", "--version"):
+        parser.parse_args(words)
+        parser.print_help()
+        return 0 if words else 2
+    name = words[0]
+    if name not in COMMANDS:
+        from dsl.diagnostics.suggest import nearest
+
+        near = nearest(name, list(COMMANDS))
+        hint = f"did you mean `mixc {near}`?" if near else "`mixc --help` lists the commands"
+        print(f"error: mixc has no command {name!r}\nhelp: {hint}", file=sys.stderr)
+        return 2
+    module = import_module(f"mixc.cli.{name}")
+    module.add_parser(parser.add_subparsers(metavar="COMMAND"))
+    parsed = parser.parse_args(words)
+    return _guarded(module.run, parsed)
+
+
+def _guarded(run: object, parsed: argparse.Namespace) -> int:
+    from runtime.errors import UserError
+
+    assert callable(run)
+    try:
+        return run(parsed)
+    except UserError as error:
+        place = f"{error.place}: " if error.place else ""
+        print(f"error: {place}{error.message}\nhelp: {error.help}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {sentence}" for name, sentence in COMMANDS.items()]
+    return "Declarative data mixes and studies for alignment training.\n\n" + "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Runs plans: data, training, evaluations, the store of steps, reports."""
