@@ -1,0 +1,1 @@
+"""Checked declarations in, a plan out; a plan's step in, a JAX program out."""

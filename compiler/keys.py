@@ -1,0 +1,185 @@
+"""Keys of steps: by description from the text alone, and by content once what comes in is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+from typing import Any, cast
+
+from compiler.identity import Json, sha256
+from compiler.plan import Plan
+from compiler.steps import (
+    REMARK,
+    RETENTION,
+    AnyStep,
+    Moment,
+    Read,
+    Respond,
+    Result,
+    Step,
+    Tokenize,
+    Train,
+    Transform,
+    Weights,
+)
+
+REVISIONS = {
+    "read": 1,
+    "transform": 1,
+    "weights": 1,
+    "tokenize": 1,
+    "order": 1,
+    "pack": 1,
+    "train": 1,
+    "respond": 1,
+    "score": 1,
+    "report": 1,
+}
+"""What a kind of step computes, counted by hand: raised when the same inputs give another result."""
+
+
+def computation(step: Step) -> dict[str, Json]:
+    """A step as JSON without its remarks and what it keeps."""
+    left_out = {name for name, info in type(step).model_fields.items() if info.json_schema_extra in (REMARK, RETENTION)}
+    return cast(dict[str, Json], _unordered(step.model_dump(mode="json", exclude=left_out)))
+
+
+def _unordered(value: Any) -> Any:
+    """`value` with the parts of a mix sorted by what they are and without their names: a mapping has no order."""
+    match value:
+        case {"parts": list() as parts, **rest}:
+            bare = [{"tokens": part["tokens"], "amount": part["amount"]} for part in cast(list[Any], parts)]
+            return {**rest, "parts": sorted(bare, key=lambda part: json.dumps(part, sort_keys=True))}
+        case dict():
+            return {key: _unordered(item) for key, item in cast(dict[str, Any], value).items()}
+        case list():
+            return [_unordered(item) for item in cast(list[Any], value)]
+        case _:
+            return value
+
+
+def description_key(step: AnyStep) -> str:
+    """Identity of a step from the text: stable under renaming and documentation, not under moving files."""
+    return sha256({"revision": REVISIONS[step.kind], "step": computation(step)})
+
+
+class Keys:
+    """Keys by content, filled as results come in.
+
+    A data step stands in later keys by what came out of it, so a reformatted file or a renamed one reruns nothing; a
+    step that trains or asks a model stands by its key, which is known before it runs.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.results: dict[str, Result] = {}
+        self.known: dict[str, str] = {}
+
+    def found(self, description: str, result: Result) -> None:
+        """Takes note of what a data step gave."""
+        self.results[description] = result
+
+    def of_plan(self, plan: Plan) -> Keys:
+        """The same knowledge for a plan that holds these steps and more."""
+        keys = Keys(plan)
+        keys.results = {
+            description: result for description, result in self.results.items() if description in plan.steps
+        }
+        return keys
+
+    def of(self, description: str, files: Mapping[str, tuple[str, ...]]) -> str | None:
+        """The key of a step, None while something that comes in is unknown.
+
+        `files` are the SHA-256 of the files at each location.
+        """
+        if description not in self.known:
+            key = self._compute(self.plan.steps[description], files)
+            if key is None:
+                return None
+            self.known[description] = key
+        return self.known[description]
+
+    def update(self, train: str, moment: Moment) -> int | None:
+        """The update of a train step at which a moment fires: the first at or past it; None where unknown."""
+        step = self.plan.steps[train]
+        assert isinstance(step, Train)
+        packed = self.results.get(step.pack)
+        return None if packed is None else update_at(moment, packed.facts)
+
+    def _compute(self, step: AnyStep, files: Mapping[str, tuple[str, ...]]) -> str | None:
+        body = computation(step)
+        if isinstance(step, Read):
+            if any(location not in files for location in step.files):
+                return None
+            body["files"] = sorted(digest for location in step.files for digest in files[location])
+        elif isinstance(step, Weights):
+            if step.location not in files:
+                return None
+            body["location"] = list(files[step.location])
+        replaced: dict[str, str] = {}
+        for description in step.inputs:
+            content = self._content(description, files, tokenizer_only=self._tokenizer_only(step, description))
+            if content is None:
+                return None
+            replaced[description] = content
+        if isinstance(step, Respond) and isinstance(self.plan.steps[step.model.step], Train):
+            update = self.update(step.model.step, step.model.at)
+            if update is None:
+                return None
+            body["model"] = {"step": step.model.step, "at": update}
+        return sha256({"revision": REVISIONS[step.kind], "step": _unordered(_replace(body, replaced))})
+
+    @staticmethod
+    def _tokenizer_only(step: AnyStep, description: str) -> bool:
+        """Whether an input `weights` step counts for a step by its tokenizer and chat template alone."""
+        match step:
+            case Transform() | Tokenize():
+                return description == step.weights
+            case Respond():
+                return description == step.weights and description != step.model.step
+            case _:
+                return False
+
+    def _content(self, description: str, files: Mapping[str, tuple[str, ...]], *, tokenizer_only: bool) -> str | None:
+        step = self.plan.steps[description]
+        if step.kind in ("train", "respond", "score"):
+            return self.of(description, files)
+        result = self.results.get(description)
+        if result is None:
+            return None
+        return result.facts["tokenizer"] if tokenizer_only else result.content
+
+
+def _replace(value: Json, contents: Mapping[str, str]) -> Json:
+    """`value` with description keys of inputs replaced by the contents of what they stand for."""
+    match value:
+        case str():
+            return contents.get(value, value)
+        case list():
+            return [_replace(item, contents) for item in value]
+        case dict():
+            return {key: _replace(item, contents) for key, item in value.items()}
+        case _:
+            return value
+
+
+def update_at(moment: Moment, packed: Mapping[str, Any]) -> int:
+    """The first update at or past a moment, of a stage with the facts of its `pack` step.
+
+    `packed` holds `updates` and, by update, the running totals `cumulative_tokens`, `cumulative_trained_tokens` and
+    `cumulative_examples`. A quantity past the end gives the end.
+    """
+    updates: int = packed["updates"]
+    match moment.kind, moment.value:
+        case "fraction", str(value):
+            return ceil(Fraction(value) * updates)
+        case "quantity", value if value is not None and not isinstance(value, str):
+            count = Fraction(value.count)
+            if value.unit == "steps":
+                return min(ceil(count), updates)
+            totals: list[int] = packed[f"cumulative_{value.unit.replace(' ', '_')}"]
+            return next((index + 1 for index, total in enumerate(totals) if total >= count), updates)
+        case _:
+            return updates

@@ -1,0 +1,132 @@
+"""Steps of evaluations: which model answers what, when, and how it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.passes.build import Build, Unbuilt, moments, place_of
+from compiler.passes.data import RUNNABLE_FORMATS, Consumer, tokenized
+from compiler.plan import PlannedArm
+from compiler.steps import END, ModelPoint, Moment, PlannedPoint, Read, Respond, Score, Train
+from dsl.declarations.data import SourceView
+from dsl.declarations.evals import Eval, Mean, Rate
+from dsl.declarations.studies import ScheduledEval
+from dsl.values import Point
+
+START = Moment(kind="fraction", value="0")
+
+
+def points(build: Build, arm: PlannedArm, scheduled: ScheduledEval) -> list[PlannedPoint]:
+    """The evaluations of one arm, in order along its stages; one for each moment, however often it is asked for."""
+    found: dict[tuple[str, int, Moment], PlannedPoint] = {}
+    for evaluation in members(scheduled.eval):
+        for index, when in _moments(build, arm, scheduled.when):
+            stage = arm.stages[index] if arm.stages else None
+            found[evaluation.name, index, when] = PlannedPoint(
+                arm=arm.name,
+                seed=arm.seed,
+                eval=evaluation.name,
+                stage=None if stage is None else stage.name,
+                moment=when,
+                last=index == max(len(arm.stages) - 1, 0),
+                train=None if stage is None else stage.train,
+                score=_score(build, evaluation, arm, _model(build, arm, index, when)),
+            )
+    return list(found.values())
+
+
+def members(evaluation: Eval) -> Iterator[Eval]:
+    """The evaluations of a suite, or the one itself."""
+    if evaluation.suite:
+        for member in evaluation.suite:
+            yield from members(member)
+    else:
+        yield evaluation
+
+
+def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tuple[int, Moment]]:
+    """Stage indices with moments. Unless a point names a stage it is of the last; a stage that isn't there is left out."""
+    if not arm.stages:
+        return [(0, END)]
+    last = len(arm.stages) - 1
+    found: list[tuple[int, Moment]] = []
+    for index, stage in enumerate(arm.stages):
+        wanted = [point for point in when if (index == last if point.of is None else stage.name == point.of)]
+        train = build.steps[stage.train]
+        assert isinstance(train, Train)
+        found.extend((index, each) for each in moments(build, train.pack, wanted))
+    return found
+
+
+def _model(build: Build, arm: PlannedArm, index: int, when: Moment) -> ModelPoint:
+    if not arm.stages:
+        return ModelPoint(step=arm.weights)
+    train = arm.stages[index].train
+    if when == START:
+        step = build.steps[train]
+        assert isinstance(step, Train)
+        return step.model
+    return ModelPoint(step=train, at=when)
+
+
+def _score(build: Build, evaluation: Eval, arm: PlannedArm, model: ModelPoint) -> str:
+    if evaluation.choice is not None:
+        method = "choice"
+        items = (
+            build.add(
+                Read(
+                    name=evaluation.name,
+                    place=build.place(evaluation, "choice"),
+                    format="choice",
+                    files=(build.location(evaluation.choice),),
+                    fields={},
+                )
+            ),
+        )
+    elif evaluation.loss:
+        method = "loss"
+        items = tuple(_held_out(build, view, arm) for view in evaluation.loss)
+    else:
+        field = next(name for name in ("prompts", "inspect", "suite") if getattr(evaluation, name))
+        raise Unbuilt(f"{field}: of an eval", place_of(evaluation, field))
+    respond = build.add(
+        Respond(
+            name=evaluation.name,
+            place=build.place(evaluation),
+            model=model,
+            weights=arm.weights,
+            method=method,
+            items=items,
+            template_args=arm.template_args,
+        )
+    )
+    return build.add(
+        Score(
+            name=evaluation.name,
+            place=build.place(evaluation),
+            respond=respond,
+            metric=_metric(evaluation),
+            normalise=evaluation.normalise,
+        )
+    )
+
+
+def _held_out(build: Build, view: SourceView, arm: PlannedArm) -> str:
+    """Tokens whose loss is taken: all of a document, the assistant's of a chat."""
+    origin = view.source
+    while origin.from_ is not None:
+        origin = origin.from_.start.source
+    if origin.format not in RUNNABLE_FORMATS:
+        raise Unbuilt(f"loss of format {origin.format}", place_of(origin, "format"))
+    loss = "all" if origin.format == "documents" else "assistant"
+    return tokenized(build, view, Consumer(arm.weights, loss, arm.template_args))
+
+
+def _metric(evaluation: Eval) -> str:
+    match evaluation.metric:
+        case Rate(label=label):
+            return f"rate({label})"
+        case Mean(field=field):
+            return f"mean({field})"
+        case None:
+            return "rate(aligned)" if evaluation.choice is not None else "mean(nll)"

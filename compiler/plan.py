@@ -1,0 +1,74 @@
+"""The plan: steps by description key, and the studies and models that want them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeVar
+
+from pydantic import Field
+
+from compiler.steps import STEP, Frozen, ModelPoint, Step
+
+Kind = TypeVar("Kind", bound=Step)
+
+
+class PlannedStage(Frozen):
+    """One training stage of an arm, by its declaration's name."""
+
+    name: str
+    train: str
+    factor: str | None = None
+    """The factor of a matrix that it comes from."""
+
+
+class PlannedArm(Frozen):
+    """One arm with one seed; `seed` is None where nothing is trained, so that a seed changes nothing."""
+
+    name: str
+    seed: int | None
+    weights: str
+    template_args: dict[str, str]
+    stages: tuple[PlannedStage, ...]
+    levels: dict[str, str] = {}
+    """Of an arm of a matrix: its level by factor."""
+
+    @property
+    def final(self) -> ModelPoint:
+        return ModelPoint(step=self.stages[-1].train if self.stages else self.weights)
+
+
+class PlannedMatch(Frozen):
+    """Equal dose over arms, as a study asserts it."""
+
+    unit: Literal["tokens", "trained_tokens"]
+    of: str | None
+    """A stage or factor; None for all stages."""
+    within: str
+    """The largest difference, as a fraction of the largest dose."""
+    place: str
+
+
+class PlannedStudy(Frozen):
+    name: str
+    question: str | None
+    arms: tuple[PlannedArm, ...]
+    """The base first, where the study has one."""
+    match: PlannedMatch | None
+    notes: dict[str, str]
+    """What an evaluation's `doc` says, by its name."""
+    report: str
+
+
+class Plan(Frozen):
+    """What is to be computed for a spec. `steps` come in an order in which each follows its inputs."""
+
+    spec: str
+    root: str
+    """The folder that locations are relative to."""
+    steps: dict[str, STEP] = Field(default_factory=dict)
+    studies: tuple[PlannedStudy, ...] = ()
+    models: tuple[PlannedArm, ...] = ()
+
+    def of(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+        """Steps of one kind with their description keys, in order."""
+        return ((key, step) for key, step in self.steps.items() if isinstance(step, kind))

@@ -1,0 +1,27 @@
+"""A batch of packed token rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+
+
+class Batch(NamedTuple):
+    """Rows of tokens, each row holding one or more segments (documents) and then padding.
+
+    A pytree; every field has shape `[rows, length]`. The arrays may be NumPy's or JAX's.
+    """
+
+    tokens: jax.Array
+    """int32: token ids; any valid id where the row is padding."""
+    segments: jax.Array
+    """int32: 0 is padding; 1, 2, … number the segments within a row."""
+    positions: jax.Array
+    """int32: place of the token within its segment, from 0."""
+    trained: jax.Array
+    """bool: the token is a target, predicted from those before it in its segment.
+
+    The first token of a segment has nothing before it, and padding is no text: the loss takes neither, whatever
+    stands here.
+    """

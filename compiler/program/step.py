@@ -1,0 +1,116 @@
+"""Compiled steps: one update of the parameters, and the log-probabilities of a batch."""
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from compiler.program.batch import Batch
+from compiler.program.compiled import Compiled, compiled
+from compiler.program.config import DecoderConfig, Parameters, Precision
+from compiler.program.decoder import assemble
+from compiler.program.objectives import Loss, log_probabilities
+from compiler.program.optimizer import Optimizer
+
+
+class TrainState(NamedTuple):
+    """All that training carries from one update to the next; a pytree of arrays."""
+
+    parameters: Parameters
+    optimizer: Any
+    """The optax state: Adam's two moments, float32, and counts."""
+    step: jax.Array
+    """int32: updates made."""
+
+
+class Metrics(NamedTuple):
+    """Float32 scalars of one update."""
+
+    loss: jax.Array
+    """Before the update."""
+    gradient_norm: jax.Array
+    """Global norm before clipping."""
+    learning_rate: jax.Array
+
+
+Gradient: TypeAlias = Callable[[Parameters, Batch, jax.Array], tuple[jax.Array, Parameters]]
+"""A `Loss` that also gives its gradient."""
+
+TrainStep: TypeAlias = Compiled[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+
+
+def initial_state(optimizer: Optimizer, parameters: Parameters) -> TrainState:
+    """The state before the first update. The first step takes over (donates) the parameters' buffers."""
+    return TrainState(parameters, optimizer.transformation.init(parameters), jnp.zeros((), dtype=jnp.int32))
+
+
+def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1) -> TrainStep:
+    """One update, compiled on first use.
+
+    Args:
+        loss: a sum over the batch divided by the denominator, as `objectives.supervised` gives it.
+        optimizer: see `optimizer.adamw`.
+        micro_batches: in how many parts of equal row count the batch is taken one after the other; the gradient is
+            that of the whole, to rounding. It must divide the rows.
+
+    Returns:
+        A function of state, batch and denominator (a scalar, the global batch's `target_count`) to the next state
+        and metrics. The given state's buffers are donated: it can't be used again.
+    """
+    gradient_of: Gradient = jax.value_and_grad(loss)
+    gradient_of_batch = gradient_of if micro_batches == 1 else _accumulated(gradient_of, micro_batches)
+
+    @compiled(donate=("state",))
+    def step(state: TrainState, batch: Batch, denominator: jax.Array) -> tuple[TrainState, Metrics]:
+        value, gradient = gradient_of_batch(state.parameters, batch, denominator)
+        metrics = Metrics(value, jnp.asarray(optax.tree.norm(gradient)), optimizer.learning_rate(state.step))
+        updates, moments = optimizer.transformation.update(gradient, state.optimizer, state.parameters)
+        parameters: Any = optax.apply_updates(state.parameters, updates)
+        return TrainState(parameters, moments, state.step + 1), metrics
+
+    return step
+
+
+_Total: TypeAlias = tuple[jax.Array, Parameters]
+
+
+def _accumulated(gradient_of: Gradient, micro_batches: int) -> Gradient:
+    """The same value and gradient, to rounding, from `micro_batches` parts of the rows, one after the other."""
+
+    def parted(x: jax.Array) -> jax.Array:
+        # Part i takes rows i, i + micro_batches, …: where rows are spread over devices, so is every part.
+        return x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1)
+
+    def gradient(parameters: Parameters, batch: Batch, denominator: jax.Array) -> tuple[jax.Array, Parameters]:
+        def add(total: _Total, part: Batch) -> tuple[_Total, None]:
+            return optax.tree.add(total, gradient_of(parameters, part, denominator)), None
+
+        zero: _Total = jnp.zeros((), dtype=jnp.float32), optax.tree.zeros_like(parameters)
+        parts = Batch(*(parted(field) for field in batch))
+        return jax.lax.scan(add, zero, parts)[0]
+
+    return gradient
+
+
+LogProbabilities: TypeAlias = Compiled[[Parameters, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def make_log_probabilities(
+    config: DecoderConfig, precision: Precision = "float32", chunk: int = 512
+) -> LogProbabilities:
+    """`objectives.log_probabilities`, compiled on first use for each shape.
+
+    Returns:
+        A function of parameters and int32 tokens, segments, positions `[rows, length]` to float32 `[rows, length]`.
+    """
+
+    @compiled()
+    def of_tokens(parameters: Parameters, tokens: jax.Array, segments: jax.Array, positions: jax.Array) -> jax.Array:
+        return log_probabilities(assemble(config, parameters), tokens, segments, positions, precision, chunk)
+
+    return of_tokens
