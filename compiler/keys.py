@@ -46,16 +46,22 @@ def computation(step: Step) -> dict[str, Json]:
     return cast(dict[str, Json], _unordered(step.model_dump(mode="json", exclude=left_out)))
 
 
-def _unordered(value: Any) -> Any:
+def _unordered(value: Json) -> Json:
     """`value` with the parts of a mix sorted by what they are and without their names: a mapping has no order."""
     match value:
-        case {"parts": list() as parts, **rest}:
-            bare = [{"tokens": part["tokens"], "amount": part["amount"]} for part in cast(list[Any], parts)]
-            return {**rest, "parts": sorted(bare, key=lambda part: json.dumps(part, sort_keys=True))}
         case dict():
-            return {key: _unordered(item) for key, item in cast(dict[str, Any], value).items()}
+            inner = {key: _unordered(item) for key, item in value.items()}
+            parts = inner.get("parts")
+            if isinstance(parts, list):
+                bare = [
+                    {key: item for key, item in part.items() if key != "name"}
+                    for part in parts
+                    if isinstance(part, dict)
+                ]
+                inner["parts"] = sorted(bare, key=lambda part: json.dumps(part, sort_keys=True))  # type: ignore[assignment]
+            return inner
         case list():
-            return [_unordered(item) for item in cast(list[Any], value)]
+            return [_unordered(item) for item in value]
         case _:
             return value
 
@@ -113,7 +119,7 @@ class Keys:
         if isinstance(step, Read):
             if any(location not in files for location in step.files):
                 return None
-            body["files"] = sorted(digest for location in step.files for digest in files[location])
+            body["files"] = [*sorted(digest for location in step.files for digest in files[location])]
         elif isinstance(step, Weights):
             if step.location not in files:
                 return None

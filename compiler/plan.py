@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from compiler.steps import STEP, Frozen, ModelPoint, Step
+from compiler.steps import Frozen, ModelPoint, Step, TaggedStep
 
 Kind = TypeVar("Kind", bound=Step)
 
@@ -29,7 +29,7 @@ class PlannedArm(Frozen):
     weights: str
     template_args: dict[str, str]
     stages: tuple[PlannedStage, ...]
-    levels: dict[str, str] = {}
+    levels: dict[str, str] = Field(default_factory=dict)
     """Of an arm of a matrix: its level by factor."""
 
     @property
@@ -58,6 +58,11 @@ class PlannedStudy(Frozen):
     """What an evaluation's `doc` says, by its name."""
     report: str
 
+    def label(self, arm: PlannedArm) -> str:
+        """How an arm is named: `reasons`, and `reasons@seed=1` where the seed isn't its first."""
+        first = next(each for each in self.arms if each.name == arm.name)
+        return arm.name if arm.seed == first.seed else f"{arm.name}@seed={arm.seed}"
+
 
 class Plan(Frozen):
     """What is to be computed for a spec. `steps` come in an order in which each follows its inputs."""
@@ -65,7 +70,7 @@ class Plan(Frozen):
     spec: str
     root: str
     """The folder that locations are relative to."""
-    steps: dict[str, STEP] = Field(default_factory=dict)
+    steps: dict[str, TaggedStep]
     studies: tuple[PlannedStudy, ...] = ()
     models: tuple[PlannedArm, ...] = ()
 

@@ -5,13 +5,13 @@ A step refers to others by their description keys. Fields marked as remarks are 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-REMARK = {"role": "remark"}
+REMARK: dict[str, JsonValue] = {"role": "remark"}
 """Marks a field that names a step for people and changes nothing of what it computes."""
-RETENTION = {"role": "retention"}
+RETENTION: dict[str, JsonValue] = {"role": "retention"}
 """Marks a field that says what is kept, not what comes out."""
 
 
@@ -166,6 +166,8 @@ class Pack(Step):
     sequence: int
     packing: Literal["none", "best_fit"]
     batch: Measure
+    updates: int | None
+    """Where the stage's length is in updates: how many; the order then holds at least as much."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -279,7 +281,8 @@ AnyStep = Read | Transform | Weights | Tokenize | Order | Pack | Train | Respond
 DataStep = Read | Transform | Weights | Tokenize | Order | Pack
 """Steps that need no model call and no training: planning runs them."""
 
-STEP: Any = Annotated[AnyStep, Field(discriminator="kind")]
+TaggedStep: TypeAlias = Annotated[AnyStep, Field(discriminator="kind")]
+"""A step as JSON tells it: by its `kind`."""
 
 
 class Result(Frozen):

@@ -14,7 +14,7 @@ from dsl.declarations.base import Declaration, Place
 from dsl.values import Amount, Point, Quantity
 
 
-class Unbuilt(Exception):
+class UnbuiltError(Exception):
     """A declaration asks for something that the language has and this version doesn't run yet."""
 
     def __init__(self, what: str, place: Place) -> None:
@@ -33,12 +33,15 @@ class Build:
 
     root: Path
     packed: Mapping[str, Mapping[str, Any]]
-    steps: dict[str, AnyStep] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
+    steps: dict[str, AnyStep] = field(default_factory=dict[str, AnyStep])
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
     """Every place that steps name, by its text."""
 
     def add(self, step: AnyStep) -> str:
-        """The description key of `step`, which is in the plan from now on. Who shares a train step shares what is kept."""
+        """The description key of `step`, which is in the plan from now on.
+
+        Who shares a train step shares what it keeps.
+        """
         key = description_key(step)
         known = self.steps.setdefault(key, step)
         if isinstance(step, Train) and isinstance(known, Train):

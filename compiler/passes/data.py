@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.passes.build import Build, Unbuilt, bare, measure, place_of, share
+from compiler.passes.build import Build, UnbuiltError, bare, measure, place_of, share
 from compiler.steps import Order, Pack, PartOf, PhaseOf, Read, Share, Tokenize, Transform
 from dsl.declarations.data import Mix, Part, Source, SourceView
 from dsl.declarations.training import Train
@@ -21,8 +21,13 @@ class Consumer:
     """Who reads a source: the tokenizer and chat template of a `weights` step, and the loss that it is read for."""
 
     weights: str
-    loss: str
+    loss: str | None
+    """None: all tokens of documents, the assistant's of chats."""
     template_args: dict[str, str]
+
+    def trains(self, format_: str) -> str:
+        """The loss for a source of a format."""
+        return self.loss or ("all" if format_ == "documents" else "assistant")
 
 
 def tokenized(build: Build, view: SourceView, consumer: Consumer) -> str:
@@ -35,7 +40,7 @@ def tokenized(build: Build, view: SourceView, consumer: Consumer) -> str:
             rows=rows,
             format=format_,
             weights=consumer.weights,
-            loss=consumer.loss,
+            loss=consumer.trains(format_),
             template_args=consumer.template_args,
         )
     )
@@ -54,6 +59,7 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             sequence=int(stage.sequence.count),
             packing=stage.packing,
             batch=measure(stage.batch),
+            updates=int(stage.for_.count) if stage.for_ is not None and stage.for_.unit == "steps" else None,
         )
     )
 
@@ -70,7 +76,7 @@ def _rows(build: Build, view: SourceView, consumer: Consumer) -> tuple[str, str]
     else:
         format_ = source.format or ""
         if format_ not in RUNNABLE_FORMATS:
-            raise Unbuilt(f"format {format_}", place_of(source, "format"))
+            raise UnbuiltError(f"format {format_}", place_of(source, "format"))
         rows = read(build, source.name, source, format_, source.files, source.fields)
     if source.holdout is not None:
         rows = build.add(
@@ -92,7 +98,7 @@ def read(build: Build, name: str, owner: Source, format_: str, files: Sequence[s
     """The `read` step of some files."""
     for file in files:
         if "://" in file and not file.startswith("package://"):
-            raise Unbuilt(f"reading {file.split('://')[0]}://", place_of(owner, "files"))
+            raise UnbuiltError(f"reading {file.split('://')[0]}://", place_of(owner, "files"))
     return build.add(
         Read(
             name=name,
@@ -121,7 +127,7 @@ def _transformed(
             operation, argument = "take", f"{amount.count} {amount.unit}"
             counts_tokens = amount.unit != "examples"
         case _:
-            raise Unbuilt(f"the transform {type(transform).__name__.lower()}", place_of(source, "apply"))
+            raise UnbuiltError(f"the transform {type(transform).__name__.lower()}", place_of(source, "apply"))
     return build.add(
         Transform(
             name=view.name,
@@ -131,7 +137,7 @@ def _transformed(
             operation=operation,
             argument=argument,
             weights=consumer.weights if counts_tokens else None,
-            loss=consumer.loss if counts_tokens else None,
+            loss=consumer.trains(format_) if counts_tokens else None,
             template_args=consumer.template_args if counts_tokens else {},
         )
     )
@@ -174,7 +180,7 @@ def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
 
 def _phases(build: Build, mix: Mix, consumer: Consumer) -> tuple[PhaseOf, ...]:
     if mix.shares is not None:
-        raise Unbuilt("shares: proportional", place_of(mix, "shares"))
+        raise UnbuiltError("shares: proportional", place_of(mix, "shares"))
     if not mix.phases:
         return (PhaseOf(length=None, parts=_parts(build, mix, mix.parts, consumer)),)
     return tuple(
@@ -185,9 +191,9 @@ def _phases(build: Build, mix: Mix, consumer: Consumer) -> tuple[PhaseOf, ...]:
 def _parts(build: Build, mix: Mix, parts: Sequence[Part], consumer: Consumer) -> tuple[PartOf, ...]:
     for part in parts:
         if isinstance(part.of, Mix):
-            raise Unbuilt("a mix as a part of a mix", place_of(mix, "parts"))
+            raise UnbuiltError("a mix as a part of a mix", place_of(mix, "parts"))
     return tuple(
         PartOf(name=part.name, tokens=tokenized(build, part.of, consumer), amount=share(part.amount))
         for part in parts
-        if isinstance(part.of, SourceView)
+        if isinstance(part.of, SourceView) and part.amount is not None
     )

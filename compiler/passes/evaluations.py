@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.passes.build import Build, Unbuilt, moments, place_of
-from compiler.passes.data import RUNNABLE_FORMATS, Consumer, tokenized
+from compiler.passes.build import Build, UnbuiltError, moments, place_of
+from compiler.passes.data import Consumer, tokenized
 from compiler.plan import PlannedArm
 from compiler.steps import END, ModelPoint, Moment, PlannedPoint, Read, Respond, Score, Train
 from dsl.declarations.data import SourceView
@@ -45,7 +45,10 @@ def members(evaluation: Eval) -> Iterator[Eval]:
 
 
 def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tuple[int, Moment]]:
-    """Stage indices with moments. Unless a point names a stage it is of the last; a stage that isn't there is left out."""
+    """Stage indices with moments.
+
+    Unless a point names a stage it is of the last; a stage that the arm doesn't have is left out.
+    """
     if not arm.stages:
         return [(0, END)]
     last = len(arm.stages) - 1
@@ -88,7 +91,7 @@ def _score(build: Build, evaluation: Eval, arm: PlannedArm, model: ModelPoint) -
         items = tuple(_held_out(build, view, arm) for view in evaluation.loss)
     else:
         field = next(name for name in ("prompts", "inspect", "suite") if getattr(evaluation, name))
-        raise Unbuilt(f"{field}: of an eval", place_of(evaluation, field))
+        raise UnbuiltError(f"{field}: of an eval", place_of(evaluation, field))
     respond = build.add(
         Respond(
             name=evaluation.name,
@@ -113,13 +116,7 @@ def _score(build: Build, evaluation: Eval, arm: PlannedArm, model: ModelPoint) -
 
 def _held_out(build: Build, view: SourceView, arm: PlannedArm) -> str:
     """Tokens whose loss is taken: all of a document, the assistant's of a chat."""
-    origin = view.source
-    while origin.from_ is not None:
-        origin = origin.from_.start.source
-    if origin.format not in RUNNABLE_FORMATS:
-        raise Unbuilt(f"loss of format {origin.format}", place_of(origin, "format"))
-    loss = "all" if origin.format == "documents" else "assistant"
-    return tokenized(build, view, Consumer(arm.weights, loss, arm.template_args))
+    return tokenized(build, view, Consumer(arm.weights, None, arm.template_args))
 
 
 def _metric(evaluation: Eval) -> str:

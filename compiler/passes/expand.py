@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from compiler.passes.build import Build, Unbuilt, place_of
+from compiler.passes.build import Build, UnbuiltError, place_of
 from compiler.passes.evaluations import members, points
 from compiler.passes.flows import arm
 from compiler.plan import Plan, PlannedArm, PlannedMatch, PlannedStudy
@@ -36,7 +36,7 @@ def expand(
             stand in the plan once these are there.
 
     Raises:
-        Unbuilt: a declaration asks for what this version doesn't run.
+        UnbuiltError: a declaration asks for what this version doesn't run.
     """
     build = Build(root, packed)
     planned_models = tuple(arm(build, model.name, ModelFlow(start=model, stages=()), 0, ("order",)) for model in models)
@@ -49,7 +49,7 @@ def expand(
 def _study(build: Build, study: Study) -> PlannedStudy:
     for field, value in (("distance", study.distance), ("stop", study.stop)):
         if value is not None:
-            raise Unbuilt(f"{field}: of a study", place_of(study, field))
+            raise UnbuiltError(f"{field}: of a study", place_of(study, field))
     arms: list[PlannedArm] = []
     planned: list[PlannedPoint] = []
     for planned_arm in _arms(build, study):  # lazily, so that an arm's evaluations stand right after its training

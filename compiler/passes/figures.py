@@ -115,12 +115,10 @@ def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description
 def used_by(plan: Plan, train: str) -> Iterator[str]:
     """Where a train step stands: STUDY/ARM/STAGE (with @seed= where it isn't the first), or MODEL/STAGE."""
     for study in plan.studies:
-        first = {arm.name: arm.seed for arm in reversed(study.arms)}
         for arm in study.arms:
-            suffix = "" if arm.seed == first[arm.name] else f"@seed={arm.seed}"
             for stage in arm.stages:
                 if stage.train == train:
-                    yield f"{study.name}/{arm.name}{suffix}/{stage.name}"
+                    yield f"{study.name}/{study.label(arm)}/{stage.name}"
     for model in plan.models:
         for stage in model.stages:
             if stage.train == train:

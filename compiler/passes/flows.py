@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from compiler.passes.build import Build, Unbuilt, bare, measure_or_fraction, moments, place_of
+from compiler.passes.build import Build, UnbuiltError, bare, measure_or_fraction, moments, place_of
 from compiler.passes.data import Consumer, packed
 from compiler.plan import PlannedArm, PlannedStage
 from compiler.steps import AdamW, ModelPoint, Schedule, Train, Weights
@@ -27,10 +27,10 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
     planned: list[PlannedStage] = []
     for stage, own_seed in stages:
         if stage.data is None:
-            raise Unbuilt("a stage without data", stage.place)
+            raise UnbuiltError("a stage without data", stage.place)
         data = bare(stage.data.name)
         stage_seed = (seed if "order" in vary else 0) if own_seed is None else own_seed
-        consumer = Consumer(weights, stage.loss or "all", origin.template_args)
+        consumer = Consumer(weights, stage.loss, origin.template_args)
         pack = packed(build, stage, consumer, stage_seed, used[data])
         train = _train(build, stage, point, weights, pack)
         used[data] += 1
@@ -46,7 +46,7 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
 
 
 def _flattened(flow: ModelFlow) -> tuple[Model, list[tuple[Stage, int | None]]]:
-    """The weights that a flow begins with, and every stage after, each with the seed of the model that it belongs to."""
+    """The weights that a flow begins with, and every stage after, each with the seed of the model that it is of."""
     start = flow.start
     if isinstance(start.from_, ModelFlow):
         origin, stages = _flattened(start.from_)
@@ -59,25 +59,25 @@ def _flattened(flow: ModelFlow) -> tuple[Model, list[tuple[Stage, int | None]]]:
 def _weights(build: Build, model: Model) -> str:
     if not isinstance(model.from_, str):
         field = "api" if model.api is not None else "architecture"
-        raise Unbuilt("a served model" if field == "api" else "a model from scratch", place_of(model, field))
+        raise UnbuiltError("a served model" if field == "api" else "a model from scratch", place_of(model, field))
     for field, value in (("tokenizer", model.tokenizer), ("template", model.template)):
         if value is not None:
-            raise Unbuilt(f"{field}: of a model", place_of(model, field))
+            raise UnbuiltError(f"{field}: of a model", place_of(model, field))
     if "://" in model.from_ and not model.from_.startswith("package://"):
-        raise Unbuilt(f"weights from {model.from_.split('://')[0]}://", place_of(model, "from"))
+        raise UnbuiltError(f"weights from {model.from_.split('://')[0]}://", place_of(model, "from"))
     return build.add(Weights(name=model.name, place=build.place(model, "from"), location=build.location(model.from_)))
 
 
 def _train(build: Build, stage: Stage, model: ModelPoint, weights: str, pack: str) -> str:
     if not isinstance(stage.objective, Supervised):
-        raise Unbuilt(f"objective: {type(stage.objective).__name__.lower()}", place_of(stage, "objective"))
+        raise UnbuiltError(f"objective: {type(stage.objective).__name__.lower()}", place_of(stage, "objective"))
     for field, value in (("adapter", stage.adapter), ("until", stage.until)):
         if value is not None:
-            raise Unbuilt(f"{field}: of a stage", place_of(stage, field))
+            raise UnbuiltError(f"{field}: of a stage", place_of(stage, field))
     if stage.loss not in (None, "all", "assistant", "last_assistant"):
-        raise Unbuilt(f"loss: {stage.loss}", place_of(stage, "loss"))
+        raise UnbuiltError(f"loss: {stage.loss}", place_of(stage, "loss"))
     if stage.reasoning != "train":
-        raise Unbuilt("reasoning: mask", place_of(stage, "reasoning"))
+        raise UnbuiltError("reasoning: mask", place_of(stage, "reasoning"))
     optimizer = stage.optimizer
     return build.add(
         Train(

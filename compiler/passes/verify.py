@@ -80,7 +80,7 @@ def _doses(plan: Plan, keys: Keys) -> Iterator[Problem]:
             told = ", ".join(f"{name} {dose:,}" for name, dose in known.items())
             yield Problem(
                 "MIX0405",
-                f"doses differ by {float(difference):.1%} where {float(Fraction(match.within)):.1%} is allowed: {told} {unit}",
+                f"doses differ by {float(difference):.1%}, beyond {float(Fraction(match.within)):.1%}: {told} {unit}",
                 "give the mixes the same budget, or widen `within`: doses are never trimmed to match",
                 match.place,
             )

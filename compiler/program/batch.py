@@ -1,16 +1,17 @@
-"""A batch of packed token rows."""
+"""A batch of packed token rows. Imports no JAX, so that data and planning start fast."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
+if TYPE_CHECKING:
+    import jax
 
 
 class Batch(NamedTuple):
     """Rows of tokens, each row holding one or more segments (documents) and then padding.
 
-    A pytree; every field has shape `[rows, length]`. The arrays may be NumPy's or JAX's.
+    A pytree; every field has shape `[rows, length]`. Data makes NumPy's arrays, which a step takes like JAX's.
     """
 
     tokens: jax.Array

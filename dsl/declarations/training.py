@@ -125,7 +125,10 @@ class Train(Declaration):
     doc: str | None = declared("remark", Typed("text"), DOC, default=None)
     objective: Supervised | DPO | GRPO = declared("computation", BuiltIn(OBJECTIVES), "What is optimised.")
     loss: Literal["all", "assistant", "last_assistant", "completion"] | None = declared(
-        "computation", OneOf(LOSSES), "Which tokens are trained.", default=None
+        "computation",
+        OneOf(LOSSES),
+        "Which tokens are trained; else all of documents and the assistant's of chats.",
+        default=None,
     )
     reasoning: Literal["train", "mask"] = declared(
         "computation", OneOf(("train", "mask")), "Whether reasoning in answers is trained.", default="train"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 
 COMMANDS = {
@@ -47,10 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(module.run, parsed)
 
 
-def _guarded(run: object, parsed: argparse.Namespace) -> int:
+def _guarded(run: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:
     from runtime.errors import UserError
 
-    assert callable(run)
     try:
         return run(parsed)
     except UserError as error:

@@ -17,6 +17,10 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "diagnostics"
 FIXTURES = sorted(GOLDEN.glob("MIX*.mix"))
 
 
+PLAN = "MIX0400"
+"""Codes from here on need data: the plan gives them, and tests/compiler and tests/end_to_end try them."""
+
+
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
 def test_what_is_printed(path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(GOLDEN)
@@ -29,7 +33,7 @@ def test_what_is_printed(path: Path, monkeypatch: pytest.MonkeyPatch, request: p
 
 
 def test_every_code_has_a_page_and_a_fixture() -> None:
-    pages = set(codes())
+    pages = {code for code in codes() if code < PLAN}
     assert pages == {path.name[:7] for path in FIXTURES}
 
 

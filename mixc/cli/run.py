@@ -1,0 +1,52 @@
+"""`mixc run`: runs studies or models, and prints the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from mixc.cli.planning import planned, print_errors
+from mixc.cli.workspace import add_format_options, add_planning_options, stoppable
+from runtime.stopping import Stopped
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("run", help=__doc__, description=__doc__)
+    add_planning_options(parser)
+    add_format_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with stoppable() as signals:
+        try:
+            plan = planned(arguments, signals)
+            if plan is None:
+                return 1
+            if plan.errors:
+                print_errors(plan)
+                return 1
+            from runtime.run import run as run_plan
+
+            reports = run_plan(plan.context)
+        except Stopped:
+            words = " ".join(["mixc", *sys.argv[1:]])
+            print(f"stopped; what is done is kept. To go on: {words}", file=sys.stderr)
+            return signals.exit_code
+    if arguments.format == "json":
+        from runtime.report.results import to_json
+
+        results = [to_json(report.results) for report in reports]
+        print(json.dumps(results[0] if len(results) == 1 else results, indent=2))
+        return 0
+    from runtime.report.terminal import print_report
+
+    console = Console()
+    for report in reports:
+        print_report(report, console)
+    for model in plan.plan.models:
+        console.print(f"{model.name}: {plan.context.folder(model.final.step)}", highlight=False)
+    return 0

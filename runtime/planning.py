@@ -1,0 +1,95 @@
+"""From a module to a plan with exact numbers: expands it, runs its data steps, measures, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.keys import Keys
+from compiler.passes.expand import expand
+from compiler.passes.figures import figures
+from compiler.passes.verify import Problem, verify
+from compiler.plan import Plan
+from compiler.steps import AnyStep, DataStep, Pack
+from dsl.declarations.base import Place
+from dsl.declarations.models import Model
+from dsl.declarations.studies import Study
+from runtime.errors import UserError
+from runtime.files import Files
+from runtime.steps.context import Context
+from runtime.steps.data import run_data
+
+
+@dataclass
+class Planned:
+    """A plan, what is known of it, and what stands in its way."""
+
+    plan: Plan
+    places: dict[str, Place]
+    """Places in specs that `errors` name, by their text."""
+    context: Context
+    errors: list[UserError | Problem]
+
+    @property
+    def step_keys(self) -> dict[str, str | None]:
+        """The key of every step by description key, None where something that comes in is unknown."""
+        return {each: self.context.keys.of(each, self.context.files.digests) for each in self.plan.steps}
+
+    def figures(self) -> dict[str, Any]:
+        """`plan --json`."""
+        keys = self.step_keys
+        done = {each for each, key in keys.items() if key is not None and self.context.store.find(key) is not None}
+        return figures(self.plan, self.context.keys, keys, done)
+
+
+def plan_with_data(
+    spec: str,
+    root: Path,
+    studies: Sequence[Study],
+    models: Sequence[Model],
+    new_context: Callable[[Keys, Files], Context],
+) -> Planned:
+    """Plans studies and models, running the data steps that the store doesn't have yet.
+
+    What goes wrong with a source is gathered in `errors`, and everything that doesn't rest on it is planned all the
+    same. Raises UnbuiltError where a declaration asks for what this version doesn't run.
+    """
+    plan, _ = expand(spec, root, studies, models, {})
+    files = Files(root)
+    context = new_context(Keys(plan), files)
+    errors: list[UserError | Problem] = [*files.look_up(plan)]
+    errors.extend(_run_data_steps(context))
+    packed = {key: result.facts for key, result in context.keys.results.items() if isinstance(plan.steps[key], Pack)}
+    plan, places = expand(spec, root, studies, models, packed)  # now with evaluations `every` so many steps or tokens
+    context.keys = context.keys.of_plan(plan)
+    errors.extend(verify(plan, context.keys))
+    return Planned(plan, places, context, errors)
+
+
+def _run_data_steps(context: Context) -> list[UserError]:
+    errors: list[UserError] = []
+    for description, step in context.keys.plan.steps.items():
+        if not isinstance(step, DataStep) or context.keys.of(description, context.files.digests) is None:
+            continue
+        try:
+            context.keys.found(description, ensure(context, description, step, run_data))
+        except UserError as error:
+            errors.append(UserError(error.message, error.help, error.place or step.place))
+    return errors
+
+
+def ensure(context: Context, description: str, step: AnyStep, run: Callable[..., Any]) -> Any:
+    """The result of a step: from the store, or made now by `run(context, description, step, folder)`."""
+    key = context.key(description)
+    result = context.store.find(key)
+    if result is not None:
+        return result
+    with context.store.lock(key, step.name, context.stop):
+        result = context.store.find(key)
+        if result is None:
+            with context.store.writing(key) as folder:
+                result = run(context, description, step, folder)
+                context.store.finish(key, result, step.kind, step.name)
+    return result

@@ -1,0 +1,72 @@
+"""What a running step can ask for: the plan, the results before it, models, and whom to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from compiler.keys import Keys
+from compiler.steps import ModelPoint, Moment, Read, Weights
+from runtime.files import Files
+from runtime.progress import Reporter
+from runtime.store import Store
+
+if TYPE_CHECKING:
+    from compiler.program.config import DecoderConfig, Parameters
+    from compiler.program.step import LogProbabilities
+    from runtime.weights.description import ModelDescription
+
+
+@dataclass
+class Context:
+    """One run of a plan. `root` is the folder that the plan's locations are relative to."""
+
+    root: Path
+    store: Store
+    reporter: Reporter
+    keys: Keys
+    files: Files
+    stop: Event = field(default_factory=Event)
+    descriptions: dict[str, ModelDescription] = field(default_factory=dict)
+    compiled: dict[DecoderConfig, LogProbabilities] = field(default_factory=dict)
+    """Forward passes compiled so far."""
+    loaded: tuple[str, Parameters] | None = None
+    """The parameters read last, by the content of the model: evaluations of one model come one after the other."""
+
+    def key(self, description: str) -> str:
+        """The key of a step whose inputs are known."""
+        key = self.keys.of(description, self.files.digests)
+        assert key is not None, f"{self.keys.plan.steps[description].kind} step before its inputs"
+        return key
+
+    def update(self, train: str, moment: Moment) -> int:
+        """The update of a train step at which a moment fires."""
+        update = self.keys.update(train, moment)
+        assert update is not None
+        return update
+
+    def weights_folder(self, model: ModelPoint) -> Path:
+        """Where the weights of a trained model lie."""
+        return self.folder(model.step) / "weights" / str(self.update(model.step, model.at))
+
+    def folder(self, description: str) -> Path:
+        """Where the results of a done step lie."""
+        return self.store.folder(self.key(description))
+
+    def paths(self, step: Read) -> list[Path]:
+        return [path for location in step.files for path in self.files.paths(location)]
+
+    def model(self, weights: str) -> ModelDescription:
+        """Configuration and tokenizer of a `weights` step."""
+        from runtime.weights import pretrained
+
+        if weights not in self.descriptions:
+            self.descriptions[weights] = pretrained.describe(self.weights_path(weights))
+        return self.descriptions[weights]
+
+    def weights_path(self, weights: str) -> Path:
+        step = self.keys.plan.steps[weights]
+        assert isinstance(step, Weights)
+        return self.files.model(step.location)

@@ -1,0 +1,106 @@
+"""Runs a train step: its program, its batches, and the weights that later steps ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from fractions import Fraction
+
+from compiler.keys import update_at
+from compiler.program.batch import Batch
+from compiler.program.decoder import Parameters, parameter_shapes
+from compiler.program.objectives import supervised
+from compiler.program.optimizer import Optimizer, adamw, schedule
+from compiler.program.step import make_train_step
+from compiler.steps import ModelPoint, Moment, Pack, Result, Train, Weights
+from runtime.data import batches as data_batches
+from runtime.data.packed import load_packing
+from runtime.data.store import open_store
+from runtime.steps.context import Context
+from runtime.steps.data import PACKING, place_of_row, sorted_inputs
+from runtime.train.checkpoints import load_weights
+from runtime.train.loop import Training, train
+from runtime.train.telemetry import Row
+from runtime.weights import pretrained
+
+
+def run_train(context: Context, description: str, step: Train, keep: AbstractSet[int]) -> Result:
+    """Trains to the end, or goes on from where a killed run was; keeps the weights after each update of `keep`."""
+    key = context.key(description)
+    config = context.model(step.weights).config
+    packed = context.keys.results[step.pack].facts
+    batches = Batches(context, step.pack)
+    updates: int = packed["updates"]
+    optimizer = _optimizer(step, updates, packed)
+    training = Training(
+        name=step.name,
+        initial=lambda: parameters(context, step.model, step.weights),
+        parameters=parameter_shapes(config),
+        optimizer=optimizer,
+        step=make_train_step(supervised(config, step.precision), optimizer),
+        updates=updates,
+        batch=batches.batch,
+        data={"tokens": packed["digest"]},
+        rows=batches.places,
+        place=step.place,
+    )
+    folder = context.store.open(key)
+    with context.reporter.work(f"train {step.name}", updates, "steps") as tracker:
+
+        def progress(row: Row, total: int) -> None:
+            if not tracker.work.done:
+                tracker.begin_at(row.update - 1)
+            tracker.to(row.update, rated=row.tokens, note=f"loss {row.loss:.3f}")
+
+        train(training, folder, keep, progress, context.stop, context.reporter.say)
+    return Result(key=key, content=key, facts={"updates": updates})
+
+
+class Batches:
+    """The batches of a `pack` step, by update from 1."""
+
+    def __init__(self, context: Context, description: str) -> None:
+        step = context.keys.plan.steps[description]
+        assert isinstance(step, Pack)
+        self._context = context
+        self._inputs = sorted_inputs(context, step)
+        self._stores = [open_store(context.folder(each)) for each in self._inputs]
+        self._packing = load_packing(context.folder(description) / PACKING)
+
+    def batch(self, update: int) -> Batch:
+        return data_batches.batch(self._packing, self._stores, update - 1)
+
+    def places(self, update: int) -> str:
+        """FILE:LINE of the rows of an update's batch."""
+        pieces = data_batches.rows_of(self._packing, self._stores, update - 1)
+        rows = dict.fromkeys((piece.source, piece.number) for piece in pieces)
+        return ", ".join(
+            place_of_row(self._context, self._inputs[source], self._stores[source], number) for source, number in rows
+        )
+
+
+def parameters(context: Context, model: ModelPoint, weights: str) -> Parameters:
+    """The parameters of a model: pretrained, or after an update of a done train step."""
+    step = context.keys.plan.steps[model.step]
+    config = context.model(weights).config
+    if isinstance(step, Weights):
+        return pretrained.read_parameters(context.weights_path(model.step), config)
+    update = context.keys.update(model.step, model.at)
+    assert update is not None
+    return load_weights(context.folder(model.step), update, parameter_shapes(config))
+
+
+def _optimizer(step: Train, updates: int, packed: dict[str, object]) -> Optimizer:
+    chosen, shape = step.optimizer, step.schedule
+    if isinstance(shape.warmup, str):
+        warmup = Fraction(shape.warmup)
+    else:
+        warmup = Fraction(update_at(Moment(kind="quantity", value=shape.warmup), packed), updates)
+    rate = schedule(shape.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final)))
+    return adamw(
+        rate,
+        b1=float(Fraction(chosen.b1)),
+        b2=float(Fraction(chosen.b2)),
+        eps=float(Fraction(chosen.eps)),
+        weight_decay=float(Fraction(chosen.weight_decay)),
+        clip=None if step.max_grad_norm is None else float(Fraction(step.max_grad_norm)),
+    )
