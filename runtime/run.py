@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
-from compiler.plan import Plan
 from compiler.steps import (
     END,
     AnyStep,
@@ -14,7 +14,6 @@ from compiler.steps import (
     Read,
     Report,
     Respond,
-    Result,
     Score,
     Tokenize,
     Train,
@@ -33,55 +32,54 @@ def run(context: Context) -> list[StudyReport]:
     from runtime.steps.reporting import write_study
 
     plan = context.keys.plan
-    pending = _pending(plan, context)
+    pending = _pending(context)
     context.reporter.steps = len(pending)
     for description, step in pending.items():
         if context.stop.is_set():
             raise Stopped
-        _run_step(plan, context, description, step)
+        _run_step(context, pending, description, step)
     reports = [write_study(context, study) for study in plan.studies]
     for model in plan.models:
         save_plan(context, context.store.root / "models" / model.name)
-    _drop_unkept(plan, context)
+    _drop_unkept(context)
     return reports
 
 
-def _pending(plan: Plan, context: Context) -> dict[str, AnyStep]:
+def _pending(context: Context) -> dict[str, AnyStep]:
     """Steps that have to run: those not done, and trainings whose weights a pending step wants and nobody kept."""
     pending: dict[str, AnyStep] = {}
-    for description, step in reversed(plan.steps.items()):
+    for description, step in reversed(context.keys.plan.steps.items()):
         if isinstance(step, DataStep):
             continue
-        done = context.store.find(context.key(description)) is not None
-        wanted = {update for each in pending.values() for update in _wanted(context, each, description)}
-        if not done or (isinstance(step, Train) and _missing(context, description, wanted)):
+        if context.store.find(context.key(description)) is None:
             pending[description] = step
+        elif isinstance(step, Train) and (lacking := _lacking(context, pending, description)):
+            pending[description] = step
+            first = f"its weights after update {lacking[0]} are asked for and weren't kept"
+            context.reporter.say(f"{step.name} trains again: {first}")
     return dict(reversed(pending.items()))
 
 
-def _wanted(context: Context, step: AnyStep, train: str) -> set[int]:
-    """Updates of a train step after which `step` takes its weights."""
-    if isinstance(step, Train | Respond) and step.model.step == train:
-        return {context.update(step.model.step, step.model.at)}
-    return set()
+def _lacking(context: Context, pending: Mapping[str, AnyStep], train: str) -> list[int]:
+    """Updates of a train step whose weights a pending step wants and that aren't there."""
+    from runtime.train.committed import weights_at
+
+    return sorted(_wanted(context, pending, train) - set(weights_at(context.folder(train))))
 
 
-def _missing(context: Context, description: str, wanted: set[int]) -> bool:
-    from runtime.train.checkpoints import weights_at
-
-    lacking = sorted(wanted - set(weights_at(context.folder(description))))
-    if lacking:
-        name = context.keys.plan.steps[description].name
-        context.reporter.say(
-            f"{name} trains again: its weights after update {lacking[0]} are asked for and weren't kept"
-        )
-    return bool(lacking)
+def _wanted(context: Context, steps: Mapping[str, AnyStep], train: str) -> set[int]:
+    """Updates of a train step after which some step takes its weights."""
+    return {
+        context.update(train, step.model.at)
+        for step in steps.values()
+        if isinstance(step, Train | Respond) and step.model.step == train
+    }
 
 
-def _run_step(plan: Plan, context: Context, description: str, step: AnyStep) -> None:
+def _run_step(context: Context, pending: Mapping[str, AnyStep], description: str, step: AnyStep) -> None:
     match step:
         case Train():
-            _run_train(plan, context, description, step)
+            _run_train(context, pending, description, step)
         case Respond():
             from runtime.steps.evaluations import run_respond
 
@@ -100,15 +98,15 @@ def _run_step(plan: Plan, context: Context, description: str, step: AnyStep) -> 
             assert_never(step)
 
 
-def _run_train(plan: Plan, context: Context, description: str, step: Train) -> None:
+def _run_train(context: Context, pending: Mapping[str, AnyStep], description: str, step: Train) -> None:
     from runtime.steps.training import run_train
 
     key = context.key(description)
     with context.store.lock(key, step.name, context.stop):
-        keep = _kept(context, description, step)
-        for each in plan.steps.values():
-            keep |= _wanted(context, each, description)
-        result: Result = run_train(context, description, step, keep)
+        if context.store.find(key) is not None and not _lacking(context, pending, description):
+            return  # another process was first
+        keep = _kept(context, description, step) | _wanted(context, pending, description)
+        result = run_train(context, description, step, keep)
         context.store.finish(key, result, step.kind, step.name)
 
 
@@ -117,12 +115,13 @@ def _kept(context: Context, description: str, step: Train) -> set[int]:
     return {context.update(description, moment) for moment in (*step.checkpoint, END)}
 
 
-def _drop_unkept(plan: Plan, context: Context) -> None:
-    """Removes weights that only evaluations asked for, now that they are scored."""
-    from runtime.train.checkpoints import drop_weights
+def _drop_unkept(context: Context) -> None:
+    """Removes weights that only evaluations of this plan asked for, now that they are scored."""
+    from runtime.train.committed import drop_weights, weights_at
 
-    for description, step in plan.steps.items():
+    steps = context.keys.plan.steps
+    for description, step in steps.items():
         if isinstance(step, Train):
             folder = context.folder(description)
-            if folder.is_dir():
-                drop_weights(folder, _kept(context, description, step))
+            dropped = _wanted(context, steps, description) - _kept(context, description, step)
+            drop_weights(folder, set(weights_at(folder)) - dropped)

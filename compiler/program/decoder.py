@@ -166,7 +166,6 @@ def parameters_of(decoder: Decoder) -> Parameters:
     return nnx.to_pure_dict(nnx.state(decoder, nnx.Param))
 
 
-@functools.cache
 def parameter_shapes(config: DecoderConfig) -> Parameters:
     """Like `parameters_of`, with a `jax.ShapeDtypeStruct` for each array; makes no array."""
     return parameters_of(_abstract(config))

@@ -53,7 +53,7 @@ def sample(
     logits, cache = prefill(config, parameters, jnp.asarray(padded), lengths, capacity, precision)
     keys, temperatures = jax.random.key(seed)[None], jnp.asarray([temperature], dtype=jnp.float32)
     for place in range(len(prompt), end):
-        chosen = choose(logits, jax.vmap(jax.random.fold_in, (0, None))(keys, place), temperatures)
+        chosen = choose(logits, keys, jnp.asarray([place], dtype=jnp.int32), temperatures)
         if int(chosen[0]) in stops:
             return
         yield int(chosen[0])
@@ -62,13 +62,20 @@ def sample(
 
 
 @compiled()
-def choose(logits: jax.Array, keys: jax.Array, temperatures: jax.Array) -> jax.Array:
-    """One token a row: int32 `[rows]`, from float32 logits `[rows, vocabulary]`.
+def choose(logits: jax.Array, keys: jax.Array, places: jax.Array, temperatures: jax.Array) -> jax.Array:
+    """One token a row.
 
-    `keys [rows]` are random keys; `temperatures`, float32 `[rows]`, may be 0: the most likely token.
+    Args:
+        logits: float32 `[rows, vocabulary]`.
+        keys: random keys `[rows]`, the same for all tokens of a row.
+        places: int32 `[rows]`, where the token will stand: each place of a row draws anew.
+        temperatures: float32 `[rows]`; 0 takes the most likely token.
+
+    Returns:
+        int32 `[rows]`.
     """
     scaled = logits / jnp.where(temperatures > 0, temperatures, 1.0)[:, None]
-    drawn = jax.vmap(jax.random.categorical)(keys, scaled)
+    drawn = jax.vmap(jax.random.categorical)(jax.vmap(jax.random.fold_in)(keys, places), scaled)
     return jnp.where(temperatures > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
 
 
