@@ -37,16 +37,6 @@ def parameter_count(config: DecoderConfig) -> int:
     return config.layers * _layer_weights(config) + norms + embeddings
 
 
-def flops_per_token(config: DecoderConfig, length: int) -> int:
-    """Floating-point operations of forward and backward for one token of a sequence of `length` tokens.
-
-    Six for each weight of a matrix product (arXiv:2001.08361, table 1), and `6 * layers * heads * head_size * length`
-    for attention's two products, of which a causal token needs half on average. Recomputation isn't counted.
-    """
-    weights = config.layers * _layer_weights(config) + config.vocabulary * config.hidden
-    return 6 * weights + 6 * config.layers * config.heads * config.head_size * length
-
-
 def training_flops(config: DecoderConfig, tokens: int, pairs: int) -> int:
     """Floating-point operations of forward and backward over segments with `tokens` tokens in all.
 

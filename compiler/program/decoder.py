@@ -11,10 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from compiler.program.attention import attention
-from compiler.program.config import DecoderConfig as DecoderConfig
-from compiler.program.config import Parameters as Parameters
-from compiler.program.config import Precision as Precision
-from compiler.program.config import parameter_count as parameter_count
+from compiler.program.config import DecoderConfig, Parameters, Precision
 
 _KEPT = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
 """The projections' results are kept for the backward pass; attention's scores, norms and activations are computed

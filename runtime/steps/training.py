@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from compiler.keys import update_at
 from compiler.program.batch import Batch
-from compiler.program.decoder import Parameters, parameter_shapes
+from compiler.program.config import Parameters
+from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import Optimizer, adamw, schedule
 from compiler.program.step import make_train_step

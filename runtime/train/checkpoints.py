@@ -15,7 +15,7 @@ from typing import Any, Self
 import jax
 import orbax.checkpoint as ocp
 
-from compiler.program.decoder import Parameters
+from compiler.program.config import Parameters
 from compiler.program.optimizer import Optimizer
 from compiler.program.step import TrainState, initial_state
 from runtime.disk import disk_errors, require_room

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from compiler.program.batch import Batch
-from compiler.program.decoder import Parameters
+from compiler.program.config import Parameters
 from compiler.program.objectives import target_count
 from compiler.program.optimizer import Optimizer
 from compiler.program.step import Metrics, TrainState, TrainStep

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from compiler.program.config import flops_per_token, parameter_count
+from compiler.program.config import parameter_count, training_flops
 from compiler.program.decoder import assemble, create, parameter_shapes, parameters_of
 from tests.compiler.program.small import SMALL, packed
 
@@ -25,7 +25,8 @@ def test_smollm2_has_135_million_parameters_and_its_flops() -> None:
         SMALL, vocabulary=49152, layers=30, hidden=576, intermediate=1536, heads=9, key_value_heads=3, head_size=64
     )
     assert parameter_count(config) == 134_515_008
-    assert flops_per_token(config, 512) == 6 * (134_515_008 - 61 * 576) + 6 * 30 * 576 * 512
+    pairs = 512 * 513 // 2
+    assert training_flops(config, 512, pairs) == 6 * (134_515_008 - 61 * 576) * 512 + 12 * 30 * 576 * pairs
 
 
 def test_parameters_are_float32_and_have_readable_names() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.program.decoder import DecoderConfig, create, parameters_of
+from compiler.program.config import DecoderConfig
+from compiler.program.decoder import create, parameters_of
 from compiler.program.step import make_log_probabilities
 from runtime.evals.sequences import BATCH_TOKENS, TokenSequence, pack, score_sequences
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from compiler.program.batch import Batch
-from compiler.program.decoder import DecoderConfig, Parameters, parameter_shapes
+from compiler.program.config import DecoderConfig, Parameters
+from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import adamw, schedule
 from compiler.program.step import make_train_step
