@@ -1,6 +1,6 @@
 """Tokens a second of one float32 AdamW step of SmolLM2-135M, ours against torch and transformers.
 
-    python -m bench.train_step --peer-python PATH     (a Python with torch and transformers; default: this one)
+    python bench/train_step.py --peer-python PATH     (a Python with torch and transformers; default: this one)
 
 Each side is a process of its own that loads the same weights and batch; they step in turns, so that a busy machine
 slows both. Both clip to norm 1 and report the loss, which must agree.
@@ -18,6 +18,9 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+
+ROOT = Path(__file__).parent.parent
+sys.path[0] = str(ROOT)
 
 ROWS, LENGTH, STEPS = 4, 512, 5
 RATE, DECAY, BETAS, CLIP = 1e-5, 0.1, (0.9, 0.95), 1.0
@@ -57,6 +60,7 @@ def compare(folder: Path, peer_python: str) -> None:
     sides = [
         subprocess.Popen(
             [python, "-m", "bench.train_step", "--side", side, "--folder", str(folder)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -124,7 +124,7 @@ class Tracker:
     changed: object
 
     def begin_at(self, done: int) -> None:
-        """Where earlier processes had brought it."""
+        """Where it is when its speed begins to be measured: after what earlier processes did, and after compiling."""
         self.work.done = self.work.first = done
         self.work.started = time.monotonic()
 

@@ -23,7 +23,7 @@ _NARROW = 76
 def print_report(report: StudyReport, console: Console) -> None:
     """Prints at 60 columns or more; in ASCII, but for the user's words, without a terminal or with NO_COLOR."""
     for part in _parts(report, console):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
 
 
 def _parts(report: StudyReport, console: Console) -> Iterator[RenderableType]:

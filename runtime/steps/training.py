@@ -49,8 +49,10 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
 
         def progress(row: Row, total: int) -> None:
             if not tracker.work.done:
-                tracker.begin_at(row.update - 1)
-            tracker.to(row.update, rated=row.tokens, note=f"loss {row.loss:.3f}")
+                tracker.begin_at(row.update)
+                tracker.to(row.update, note=f"loss {row.loss:.3f}")
+            else:
+                tracker.to(row.update, rated=row.tokens, note=f"loss {row.loss:.3f}")
 
         train(training, folder, keep, progress, context.stop, context.reporter.say)
     return Result(key=key, content=key, facts={"updates": updates})

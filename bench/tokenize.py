@@ -1,17 +1,24 @@
-"""Chats a second through template, tokenizer and mask, against the tokenizer alone on the same rendered text."""
+"""Chats a second through template, tokenizer and mask, against the tokenizer alone on the same rendered text.
+
+    python bench/tokenize.py
+"""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# As a script, this file's folder comes first in the search path, and its name would hide the standard library's.
+sys.path[0] = str(Path(__file__).parent.parent)
 
 import argparse
 import random
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from record import record
-
+from bench.record import record
 from runtime.data.encode import encode_chats
 from runtime.data.templates import render
 from runtime.data.tokenize import BATCH, Consumer, template_of

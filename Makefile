@@ -1,0 +1,59 @@
+# Two commands on a fresh machine: `make quickstart` and `make test`. Needs Python 3.11 or newer, make and git.
+#   PYTHON=/path/to/python3   another interpreter than the first fitting one in PATH
+#   VENV=folder               another place than .venv for the environment
+#   ARGS=...                  more arguments for pytest: make test ARGS='tests/dsl -x'
+
+PYTHON ?=
+VENV ?= .venv
+PEER_VENV ?= .venv-peer
+ARGS ?=
+ENVIRONMENT = @PYTHON='$(PYTHON)' sh .ci/environment
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-all lint fmt bench docs constraints clean run-environment dev-environment peer-environment
+
+help: ## Print this list.
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-19s %s\n' "$$target" "$$text"; done
+
+quickstart: run-environment ## Install, and run the smallest whole study: specs/quickstart.mix.
+	$(VENV)/bin/mixc run specs/quickstart.mix
+
+test: dev-environment ## Install, and run the tests that need neither torch nor much time.
+	$(VENV)/bin/python -m pytest -m 'not slow' $(ARGS)
+
+test-all: peer-environment ## Run every test, the slow ones and those against torch too (Python 3.11).
+	$(PEER_VENV)/bin/python -m pytest $(ARGS)
+
+lint: dev-environment ## Check format, lint and types.
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+fmt: dev-environment ## Format the code and mend what ruff can mend.
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+
+bench: peer-environment ## Run the benchmarks against their peers (Python 3.11); they write bench/results.md.
+	$(PEER_VENV)/bin/python bench/train_step.py
+	$(PEER_VENV)/bin/python bench/tokenize.py
+
+docs: run-environment ## Check that every relative link in README.md, docs/ and the other Markdown files leads to a file.
+	$(VENV)/bin/python .ci/links.py
+
+constraints: ## Pin what pyproject.toml asks for in constraints.txt, keeping its versions; UPGRADE=1 takes the newest.
+	python3.11 .ci/constraints.py $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove environments made here, build outputs and caches of tools. Runs and their results stay.
+	@for folder in $(VENV) $(PEER_VENV); do if [ ! -e $$folder/.made-by-mixc ]; then continue; fi; rm -rf $$folder.old; mv $$folder $$folder.old; done
+	rm -rf $(VENV).old $(VENV).new $(VENV).lock $(PEER_VENV).old $(PEER_VENV).new $(PEER_VENV).lock
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+run-environment:
+	$(ENVIRONMENT) $(VENV) run
+
+dev-environment:
+	$(ENVIRONMENT) $(VENV) dev
+
+peer-environment:
+	$(ENVIRONMENT) $(PEER_VENV) peer
