@@ -26,13 +26,15 @@ is imported, because some import JAX."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 fine, 1 an error, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="mixc", usage="mixc COMMAND …", description=_overview(), add_help=True,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"mixc {metadata.version('mixc')}")
+    parser = argparse.ArgumentParser(
+        prog="mixc", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     if not words or words[0] in ("-h", "--help", "--version"):
+        parser.add_argument("--version", action="version", version=f"mixc {metadata.version('mixc')}")
+        parser.usage = "mixc COMMAND ..."
         parser.parse_args(words)
         parser.print_help()
-        return 0 if words else 2
+        return 2
     name = words[0]
     if name not in COMMANDS:
         from dsl.diagnostics.suggest import nearest

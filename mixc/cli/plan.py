@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -35,9 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
-    console.print(_sources(figures))
-    console.print(_mixes(figures))
-    console.print(_trains(figures))
+    for table in (_sources(figures), _mixes(figures), _trains(figures)):
+        table.box = box.SIMPLE_HEAD if console.is_terminal and not console.no_color else None
+        console.print(table)
+        console.print()
     steps = figures["steps"]
     waiting = [step for step in steps if not step["done"]]
     kinds = ", ".join(
@@ -50,41 +53,44 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
         console.print(f"study {study.name}: {', '.join(arms)}")
 
 
-def _number(value: Any) -> str:
+def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """An empty table: columns of words on the left, of figures on the right."""
+    table = Table(pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in words:
+        table.add_column(column, overflow="fold")
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
 def _sources(figures: dict[str, Any]) -> Table:
-    table = Table("source", "read for", title="Sources", title_justify="left")
-    for column in ("examples", "tokens", "trained"):
-        table.add_column(column, justify="right")
-    table.add_column("dropped")
+    table = _table(("source", "read by", "dropped"), ("examples", "tokens", "trained"))
     for source in figures["sources"]:
         dropped = ", ".join(f"{count} {reason}" for reason, count in source["dropped"].items())
         numbers = (_number(source[name]) for name in ("examples", "tokens", "trained_tokens"))
-        table.add_row(source["name"], f"{source['tokenizer']}, {source['loss']}", *numbers, dropped or "none")
+        table.add_row(source["name"], f"{source['tokenizer']}, {source['loss']}", dropped or "none", *numbers)
     return table
 
 
 def _mixes(figures: dict[str, Any]) -> Table:
-    table = Table("mix", "part", title="Mixes", title_justify="left")
-    for column in ("share", "examples", "tokens", "available", "epochs"):
-        table.add_column(column, justify="right")
-    seen: set[str] = set()
-    for mix in figures["mixes"]:
-        label = f"{mix['name']} (seed {mix['seed']})"
-        if label in seen:
-            continue
-        seen.add(label)
-        for name, part in mix["parts"].items():
+    """What each mix takes of its parts, and what there is."""
+    table = _table(("mix", "part"), ("share", "examples", "tokens", "of", "epochs"))
+    mixes = {(mix["name"], mix["seed"], mix["tokenizer"]): mix for mix in figures["mixes"]}
+    for (name, seed, _), mix in mixes.items():
+        label = name if seed == 0 else f"{name}, seed {seed}"
+        for part, figures_of in mix["parts"].items():
             table.add_row(
                 label,
-                name,
-                f"{part['share']:.1%}",
-                _number(part["used_examples"]),
-                _number(part["used_tokens"]),
-                _number(part["available_tokens"]),
-                f"{part['epochs']:.2f}",
+                part,
+                f"{figures_of['share']:.1%}",
+                _number(figures_of["used_examples"]),
+                _number(figures_of["used_tokens"]),
+                _number(figures_of["available_tokens"]),
+                f"{figures_of['epochs']:.2f}",
             )
             label = ""
         if not mix["parts"]:
@@ -93,19 +99,16 @@ def _mixes(figures: dict[str, Any]) -> Table:
 
 
 def _trains(figures: dict[str, Any]) -> Table:
-    table = Table("train", "used by", title="Training", title_justify="left")
-    for column in ("updates", "tokens", "trained", "padded", "FLOPs"):
-        table.add_column(column, justify="right")
+    table = _table(("train", "used by"), ("updates", "tokens", "trained", "padded", "FLOPs"))
     for train in figures["trains"]:
-        flops = "?" if train["flops"] is None else f"{train['flops']:.2e}"
-        padded = "?" if train["padded"] is None else f"{train['padded'] / (train['padded'] + train['tokens']):.0%}"
+        known = train["updates"] is not None
         table.add_row(
             train["name"],
             "\n".join(train["used_by"]),
             _number(train["updates"]),
             _number(train["tokens"]),
             _number(train["trained_tokens"]),
-            padded,
-            flops,
+            f"{train['padded'] / (train['padded'] + train['tokens']):.0%}" if known else "?",
+            f"{train['flops']:.1e}" if known else "?",
         )
     return table

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
+from functools import cache
+from typing import Any
 
 from compiler.keys import update_at
 from compiler.program.batch import Batch
-from compiler.program.config import Parameters
+from compiler.program.config import DecoderConfig, Parameters, Precision
 from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import Optimizer, adamw, schedule
-from compiler.program.step import make_train_step
-from compiler.steps import ModelPoint, Moment, Pack, Result, Train, Weights
+from compiler.program.step import TrainStep, make_train_step
+from compiler.steps import AdamW, ModelPoint, Moment, Pack, Result, Schedule, Train, Weights
 from runtime.data import batches as data_batches
 from runtime.data.packed import load_packing
 from runtime.data.store import open_store
@@ -31,13 +34,16 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
     packed = context.keys.results[step.pack].facts
     batches = Batches(context, step.pack)
     updates: int = packed["updates"]
-    optimizer = _optimizer(step, updates, packed)
+    warmup = _warmup(step.schedule, packed)
+    optimizer, compiled = _program(
+        config, step.precision, step.optimizer, step.schedule, warmup, updates, step.max_grad_norm
+    )
     training = Training(
         name=step.name,
         initial=lambda: parameters(context, step.model, step.weights),
         parameters=parameter_shapes(config),
         optimizer=optimizer,
-        step=make_train_step(supervised(config, step.precision), optimizer),
+        step=compiled,
         updates=updates,
         batch=batches.batch,
         data={"tokens": packed["digest"]},
@@ -92,18 +98,34 @@ def parameters(context: Context, model: ModelPoint, weights: str) -> Parameters:
     return load_weights(context.folder(model.step), update, parameter_shapes(config))
 
 
-def _optimizer(step: Train, updates: int, packed: dict[str, object]) -> Optimizer:
-    chosen, shape = step.optimizer, step.schedule
-    if isinstance(shape.warmup, str):
-        warmup = Fraction(shape.warmup)
-    else:
-        warmup = Fraction(update_at(Moment(kind="quantity", value=shape.warmup), packed), updates)
+@cache
+def _program(
+    config: DecoderConfig,
+    precision: Precision,
+    chosen: AdamW,
+    shape: Schedule,
+    warmup: Fraction,
+    updates: int,
+    max_grad_norm: str | None,
+) -> tuple[Optimizer, TrainStep]:
+    """The optimizer and the compiled step; stages that differ in nothing of it share one compilation.
+
+    `warmup` is a fraction of `updates`.
+    """
     rate = schedule(shape.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final)))
-    return adamw(
+    optimizer = adamw(
         rate,
         b1=float(Fraction(chosen.b1)),
         b2=float(Fraction(chosen.b2)),
         eps=float(Fraction(chosen.eps)),
         weight_decay=float(Fraction(chosen.weight_decay)),
-        clip=None if step.max_grad_norm is None else float(Fraction(step.max_grad_norm)),
+        clip=None if max_grad_norm is None else float(Fraction(max_grad_norm)),
     )
+    return optimizer, make_train_step(supervised(config, precision), optimizer)
+
+
+def _warmup(shape: Schedule, packed: Mapping[str, Any]) -> Fraction:
+    """The warm-up of a stage as a fraction of its updates."""
+    if isinstance(shape.warmup, str):
+        return Fraction(shape.warmup)
+    return Fraction(update_at(Moment(kind="quantity", value=shape.warmup), packed), packed["updates"])

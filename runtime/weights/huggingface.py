@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import copymode
 from typing import Any
 
 import ml_dtypes  # noqa: F401  (with it NumPy knows bfloat16, in which most weights are published)
@@ -82,6 +83,7 @@ def export(folder: Path, description: ModelDescription, parameters: Parameters) 
         (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
     tokenizer.tokenizer.save(str(folder / "tokenizer.json"))
     save_file(dict(unstack(description.config, parameters)), folder / _SINGLE, metadata={"format": "pt"})
+    copymode(folder / "config.json", folder / _SINGLE)  # safetensors lets its owner alone read it
 
 
 def _config(written: dict[str, Any], folder: Path) -> DecoderConfig:
