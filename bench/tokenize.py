@@ -1,6 +1,6 @@
 """Chats a second through template, tokenizer and mask, against the tokenizer alone on the same rendered text.
 
-    python bench/tokenize.py
+python bench/tokenize.py
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from runtime.errors import UserError
 from runtime.files import Files
 from runtime.steps.context import Context
 from runtime.steps.data import run_data
+from runtime.stopping import Stopped
 
 
 @dataclass
@@ -73,6 +74,8 @@ def _run_data_steps(context: Context) -> list[UserError]:
     for description, step in context.keys.plan.steps.items():
         if not isinstance(step, DataStep) or context.keys.of(description, context.files.digests) is None:
             continue
+        if context.stop.is_set():
+            raise Stopped
         try:
             context.keys.found(description, ensure(context, description, step, run_data))
         except UserError as error:

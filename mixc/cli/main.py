@@ -43,13 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean `mixc {near}`?" if near else "`mixc --help` lists the commands"
         print(f"error: mixc has no command {name!r}\nhelp: {hint}", file=sys.stderr)
         return 2
-    module = import_module(f"mixc.cli.{name}")
-    module.add_parser(parser.add_subparsers(metavar="COMMAND"))
-    parsed = parser.parse_args(words)
-    return _guarded(module.run, parsed)
+    try:
+        module = import_module(f"mixc.cli.{name}")
+        module.add_parser(parser.add_subparsers(metavar="COMMAND"))
+        return _guarded(module.run, parser.parse_args(words))
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is lost", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _guarded(run: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:
+    """Runs a command; an error that the user can mend is printed without a traceback."""
     from runtime.errors import UserError
 
     try:
@@ -58,13 +66,6 @@ def _guarded(run: Callable[[argparse.Namespace], int], parsed: argparse.Namespac
         place = f"{error.place}: " if error.place else ""
         print(f"error: {place}{error.message}\nhelp: {error.help}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _overview() -> str:

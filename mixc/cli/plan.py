@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mixc.cli.planning import planned, print_errors
-from mixc.cli.workspace import add_format_options, add_planning_options, stoppable
+from mixc.cli.workspace import add_format_options, add_planning_options
 from runtime.planning import Planned
 
 
@@ -23,8 +23,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with stoppable() as signals:
-        plan = planned(arguments, signals)
+    plan = planned(arguments)
     if plan is None:
         return 1
     figures = plan.figures()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from threading import Event
 
 from compiler.passes.build import UnbuiltError
 from compiler.passes.verify import Problem
 from dsl.diagnostics.diagnostic import Diagnostic
-from mixc.cli.workspace import Signals, chosen, error_console, load_checked, print_diagnostics
+from mixc.cli.workspace import chosen, error_console, load_checked, print_diagnostics
 from runtime.planning import Planned, plan_with_data
 from runtime.progress import Reporter
 from runtime.steps.context import Context
 from runtime.store import Store
 
 
-def planned(arguments: argparse.Namespace, signals: Signals) -> Planned | None:
+def planned(arguments: argparse.Namespace, stop: Event | None = None) -> Planned | None:
     """The plan of what the arguments name; None where the file or a declaration has errors, which are printed.
 
+    `stop` ends the work between two steps.
     Errors that only data shows are in the plan's `errors`; `print_errors` prints them.
     """
     module = load_checked(arguments)
@@ -32,7 +34,7 @@ def planned(arguments: argparse.Namespace, signals: Signals) -> Planned | None:
             module.root,
             studies,
             models,
-            lambda keys, files: Context(module.root, store, reporter, keys, files, signals.stop),
+            lambda keys, files: Context(module.root, store, reporter, keys, files, stop or Event()),
         )
     except UnbuiltError as error:
         print_diagnostics([_unbuilt(error)])

@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     with stoppable() as signals:
         try:
-            plan = planned(arguments, signals)
+            plan = planned(arguments, signals.stop)
             if plan is None:
                 return 1
             if plan.errors:

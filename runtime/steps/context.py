@@ -15,7 +15,8 @@ from runtime.store import Store
 
 if TYPE_CHECKING:
     from compiler.program.config import DecoderConfig, Parameters
-    from compiler.program.step import LogProbabilities
+    from compiler.program.optimizer import Optimizer
+    from compiler.program.step import LogProbabilities, TrainStep
     from runtime.weights.description import ModelDescription
 
 
@@ -32,6 +33,8 @@ class Context:
     descriptions: dict[str, ModelDescription] = field(default_factory=dict)
     compiled: dict[DecoderConfig, LogProbabilities] = field(default_factory=dict)
     """Forward passes compiled so far."""
+    programs: dict[tuple[object, ...], tuple[Optimizer, TrainStep]] = field(default_factory=dict)
+    """Train steps compiled so far, by all that they are made of."""
     loaded: tuple[str, Parameters] | None = None
     """The parameters read last, by the content of the model: evaluations of one model come one after the other."""
 

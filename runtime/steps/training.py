@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 from compiler.keys import update_at
 from compiler.program.batch import Batch
-from compiler.program.config import DecoderConfig, Parameters, Precision
+from compiler.program.config import DecoderConfig, Parameters
 from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import Optimizer, adamw, schedule
 from compiler.program.step import TrainStep, make_train_step
-from compiler.steps import AdamW, ModelPoint, Moment, Pack, Result, Schedule, Train, Weights
+from compiler.steps import ModelPoint, Moment, Pack, Result, Schedule, Train, Weights
 from runtime.data import batches as data_batches
 from runtime.data.packed import load_packing
 from runtime.data.store import open_store
@@ -34,10 +33,7 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
     packed = context.keys.results[step.pack].facts
     batches = Batches(context, step.pack)
     updates: int = packed["updates"]
-    warmup = _warmup(step.schedule, packed)
-    optimizer, compiled = _program(
-        config, step.precision, step.optimizer, step.schedule, warmup, updates, step.max_grad_norm
-    )
+    optimizer, compiled = _program(context, config, step, packed)
     training = Training(
         name=step.name,
         initial=lambda: parameters(context, step.model, step.weights),
@@ -98,30 +94,25 @@ def parameters(context: Context, model: ModelPoint, weights: str) -> Parameters:
     return load_weights(context.folder(model.step), update, parameter_shapes(config))
 
 
-@cache
 def _program(
-    config: DecoderConfig,
-    precision: Precision,
-    chosen: AdamW,
-    shape: Schedule,
-    warmup: Fraction,
-    updates: int,
-    max_grad_norm: str | None,
+    context: Context, config: DecoderConfig, step: Train, packed: Mapping[str, Any]
 ) -> tuple[Optimizer, TrainStep]:
-    """The optimizer and the compiled step; stages that differ in nothing of it share one compilation.
-
-    `warmup` is a fraction of `updates`.
-    """
-    rate = schedule(shape.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final)))
-    optimizer = adamw(
-        rate,
-        b1=float(Fraction(chosen.b1)),
-        b2=float(Fraction(chosen.b2)),
-        eps=float(Fraction(chosen.eps)),
-        weight_decay=float(Fraction(chosen.weight_decay)),
-        clip=None if max_grad_norm is None else float(Fraction(max_grad_norm)),
-    )
-    return optimizer, make_train_step(supervised(config, precision), optimizer)
+    """The optimizer and the compiled step; stages that differ in nothing of it share one compilation."""
+    updates: int = packed["updates"]
+    chosen, shape, warmup = step.optimizer, step.schedule, _warmup(step.schedule, packed)
+    name = (config, step.precision, chosen, shape, warmup, updates, step.max_grad_norm)
+    if name not in context.programs:
+        rate = schedule(shape.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final)))
+        optimizer = adamw(
+            rate,
+            b1=float(Fraction(chosen.b1)),
+            b2=float(Fraction(chosen.b2)),
+            eps=float(Fraction(chosen.eps)),
+            weight_decay=float(Fraction(chosen.weight_decay)),
+            clip=None if step.max_grad_norm is None else float(Fraction(step.max_grad_norm)),
+        )
+        context.programs[name] = optimizer, make_train_step(supervised(config, step.precision), optimizer)
+    return context.programs[name]
 
 
 def _warmup(shape: Schedule, packed: Mapping[str, Any]) -> Fraction:

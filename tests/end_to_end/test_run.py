@@ -49,9 +49,11 @@ def test_results_have_the_shape_that_other_tools_rely_on(ran: Path) -> None:
         "metric", "stage", "seed", "step", "tokens", "value", "low", "high", "level", "n", "unreadable",
     }  # fmt: skip
     assert (base["step"], base["tokens"], base["n"] + base["unreadable"]) == (0, 0, 6)
+    plan = json.loads(mixc(ran, "plan", "study.mix", "--json").stdout)
+    (updates,) = [train["updates"] for train in plan["trains"] if train["name"] == "documents"]
     pooled = [point for point in results["arms"]["character"]["margin"] if point["seed"] is None]
     assert [(point["stage"], point["step"]) for point in pooled] == [
-        ("documents", 12), ("finetune", 0), ("finetune", 12), ("finetune", 24),
+        ("documents", -(-updates // 2)), ("finetune", 0), ("finetune", 12), ("finetune", 24),
     ]  # fmt: skip
     assert [claim["claim"] for claim in results["claims"]] == ["margin(advice) > margin(base)"]
     assert results["claims"][0]["outcome"] in ("held", "failed", "undecided")
