@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fractions import Fraction
 from itertools import chain
 from typing import Any, Protocol
 
@@ -33,7 +34,8 @@ from dsl.reports import Reports
 from dsl.scalars import ScalarError, ScalarKind, parse_scalar
 from dsl.source import Span
 from dsl.terms import Applied, Atom, Cell, Items, Table, Term
-from dsl.values import Call, Name, Quantity, Range
+from dsl.unparse import unparse
+from dsl.values import Amount, Call, Name, Quantity, Range
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
@@ -252,7 +254,23 @@ def _typed(shape: Typed, atom: Atom, where: Where, names: Names) -> Any:
             message = f"{where} is {atom.scalar.text}, outside {_bounds(shape)}"
             names.reports.error("MIX0207", message, atom.scope.source, atom.span, f"write a value {_bounds(shape)}")
             return HOLE
+    if isinstance(value, Amount) and value.value is not None and not _sensible(value.value, atom, where, names):
+        return HOLE
     return value
+
+
+_MOST = 10**15
+"""More than this of anything is a slip of the pen."""
+_LEAST_PERIOD = Fraction(1, 1000)
+
+
+def _sensible(value: Quantity | Fraction, atom: Atom, where: Where, names: Names) -> bool:
+    """Whether there is some of it, and not beyond all measure; reports it where not."""
+    if 0 < (value.count if isinstance(value, Quantity) else value) <= _MOST:
+        return True
+    message = f"{where} is {atom.scalar.text}"
+    names.reports.error("MIX0207", message, atom.scope.source, atom.span, "write more than 0, and less than 1000T")
+    return False
 
 
 def _bounds(shape: Typed) -> str:
@@ -272,7 +290,7 @@ def _measured(shape: Measured, atom: Atom, where: Where, names: Names) -> Any:
         help = f"write {expected(shape)}"
         names.reports.error("MIX0206", message, atom.scope.source, atom.span, help)
         return HOLE
-    return value
+    return value if _sensible(value, atom, where, names) else HOLE
 
 
 def _one_of(shape: OneOf, atom: Atom, where: Where, names: Names) -> Any:
@@ -287,7 +305,22 @@ def _one_of(shape: OneOf, atom: Atom, where: Where, names: Names) -> Any:
 
 
 def _moments(atom: Atom, where: Where, names: Names) -> Any:
-    return parsed("when", atom, where, names)
+    points = parsed("when", atom, where, names)
+    if points is HOLE:
+        return HOLE
+    for point in points:
+        help = None
+        if isinstance(point.value, Fraction) and point.value > 1:
+            help = "a stage ends at 100%"
+        elif point.every and (point.value if isinstance(point.value, Fraction) else point.value.count) <= 0:
+            help = "write a longer period"
+        elif point.every and isinstance(point.value, Fraction) and point.value < _LEAST_PERIOD:
+            help = "write 'every 0.1%' or more"
+        if help is not None:
+            message = f"{where} is {unparse((point,))}: it never comes, or without end"
+            names.reports.error("MIX0207", message, atom.scope.source, atom.span, help)
+            return HOLE
+    return points
 
 
 def _list_of(shape: ListOf, items: tuple[Term, ...], where: Where, names: Names) -> tuple[Any, ...]:

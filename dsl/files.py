@@ -108,8 +108,8 @@ class Loader:
                     name.removeprefix(f"{alias}."): text for name, text in sets.items() if name.startswith(f"{alias}.")
                 }
                 scope.imports[alias] = Import(cell.key, self._import(cell, nested, chain))
-        starts = [entry.key.span.start for entry in document.root.entries[1:]]
-        for entry, following in zip(document.root.entries, [*starts, len(scope.source.text) + 1], strict=True):
+        starts = [entry.key.span.start for entry in document.root.entries] + [len(scope.source.text) + 1]
+        for entry, following in zip(document.root.entries, starts[1:], strict=True):
             if entry.key.text not in DIRECTIVES:
                 is_whole = not any(entry.key.span.start <= place < following for place in scope.mistakes)
                 self._define(scope, entry, is_whole)

@@ -66,7 +66,8 @@ def plan_with_data(
     plan, places = expand(spec, root, studies, models, packed)  # now with evaluations `every` so many steps or tokens
     context.keys = context.keys.of_plan(plan)
     errors.extend(verify(plan, context.keys))
-    return Planned(plan, places, context, errors)
+    told = {(error.place, str(error)): error for error in errors}  # two seeds or tokenizers meet the same once each
+    return Planned(plan, places, context, list(told.values()))
 
 
 def _run_data_steps(context: Context) -> list[UserError]:

@@ -33,7 +33,7 @@ def run(context: Context) -> list[StudyReport]:
 
     plan = context.keys.plan
     pending = _pending(context)
-    context.reporter.steps = len(pending)
+    context.reporter.steps = sum(isinstance(step, Train | Respond) for step in pending.values())
     for description, step in pending.items():
         if context.stop.is_set():
             raise Stopped
@@ -55,16 +55,17 @@ def _pending(context: Context) -> dict[str, AnyStep]:
             pending[description] = step
         elif isinstance(step, Train) and (lacking := _lacking(context, pending, description)):
             pending[description] = step
-            first = f"its weights after update {lacking[0]} are asked for and weren't kept"
+            first = f"its weights after update {lacking[0]} are asked for and aren't there"
             context.reporter.say(f"{step.name} trains again: {first}")
     return dict(reversed(pending.items()))
 
 
 def _lacking(context: Context, pending: Mapping[str, AnyStep], train: str) -> list[int]:
-    """Updates of a train step whose weights a pending step wants and that aren't there."""
+    """Updates of a train step whose weights aren't there: the last, and those that a pending step wants."""
     from runtime.train.committed import weights_at
 
-    return sorted(_wanted(context, pending, train) - set(weights_at(context.folder(train))))
+    wanted = _wanted(context, pending, train) | {context.update(train, END)}
+    return sorted(wanted - set(weights_at(context.folder(train))))
 
 
 def _wanted(context: Context, steps: Mapping[str, AnyStep], train: str) -> set[int]:

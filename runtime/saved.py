@@ -35,6 +35,12 @@ def save_plan(context: Context, folder: Path) -> None:
     (folder / MEASURED).write_text(measured.model_dump_json(indent=1) + "\n")
 
 
+def spec_of(folder: Path) -> str | None:
+    """The file whose plan a folder holds, None where it holds none."""
+    path = folder / PLAN
+    return Plan.model_validate_json(path.read_text()).spec if path.is_file() else None
+
+
 def load_plan(folder: Path, store: Store, reporter: Reporter) -> Context:
     """The plan of a study or model that ran, with all that keys are made of."""
     plan = Plan.model_validate_json((folder / PLAN).read_text())

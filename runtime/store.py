@@ -79,7 +79,8 @@ class Store:
         """The result of a done step; None where it isn't done.
 
         A step of which a file is missing or has another size, or whose mark can't be read, counts as not done: it is
-        said once, and the step is run again. Changed bytes are found by `verify` alone.
+        said once, and the step is run again. Changed bytes of small files are found too, those of large ones by
+        `verify` alone.
         """
         return self._look(key, checksums=False)
 
@@ -189,6 +190,10 @@ class Store:
         except (FileExistsError, NotADirectoryError) as error:
             raise UserError(
                 "there is a file where a folder is needed", "give another store with --store", str(error.filename)
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"no folder can be made here: {error.strerror}", "give another store with --store", str(error.filename)
             ) from error
         return folder
 

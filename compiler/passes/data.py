@@ -71,7 +71,7 @@ def _rows(build: Build, view: SourceView, consumer: Consumer) -> tuple[str, str]
     if source.from_ is not None:
         start = source.from_.start
         held_out = view.holdout or start.holdout
-        rows, format_ = _rows(build, SourceView(source=start.source, holdout=held_out), consumer)
+        rows, format_ = _rows(build, SourceView.model_construct(source=start.source, holdout=held_out), consumer)
         chain.extend(transform for augment in source.from_.augments for transform in augment.apply)
     else:
         format_ = source.format or ""

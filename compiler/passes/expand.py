@@ -39,11 +39,15 @@ def expand(
         UnbuiltError: a declaration asks for what this version doesn't run.
     """
     build = Build(root, packed)
-    planned_models = tuple(arm(build, model.name, ModelFlow(start=model, stages=()), 0, ("order",)) for model in models)
+    planned_models = tuple(arm(build, model.name, _untrained(model), 0, ("order",)) for model in models)
     planned_studies = tuple(_study(build, study) for study in studies)
     return Plan(
         spec=spec, root=str(root), steps=build.steps, studies=planned_studies, models=planned_models
     ), build.places
+
+
+def _untrained(model: Model) -> ModelFlow:
+    return ModelFlow.model_construct(start=model, stages=())
 
 
 def _study(build: Build, study: Study) -> PlannedStudy:
@@ -101,7 +105,8 @@ def _arms(build: Build, study: Study) -> Iterator[PlannedArm]:
         for levels in product(*(factor.levels for factor in study.matrix)):
             chosen = {factor.name: level for factor, level in zip(study.matrix, levels, strict=True)}
             stages = (*study.base.stages, *(stage for level in levels for stage in level.stages))
-            flows[".".join(level.name for level in levels)] = ModelFlow(start=study.base.start, stages=stages), chosen
+            flow = ModelFlow.model_construct(start=study.base.start, stages=stages)
+            flows[".".join(level.name for level in levels)] = flow, chosen
     for name, (flow, chosen) in flows.items():
         for seed in study.seeds:
             planned = _with_levels(arm(build, name, flow, seed, study.vary), chosen)

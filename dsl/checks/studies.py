@@ -82,6 +82,8 @@ def arms_can_train(study: Study) -> Iterator[Finding]:
 
 def seeds_differ(study: Study) -> Iterator[Finding]:
     """A seed stands once, an eval too."""
+    if not study.seeds:
+        yield Finding(f"{title(study)} has no seed, so nothing would run", at(study, "seeds"), "write 'seeds: [0]'")
     for index, seed in enumerate(study.seeds):
         if seed in study.seeds[:index]:
             place = at(study, f"seeds[{index}]", "seeds")

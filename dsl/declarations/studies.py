@@ -97,9 +97,7 @@ class Study(Declaration):
         "Factors in stage order.",
         default=(),
     )
-    seeds: tuple[int, ...] = declared(
-        "computation", ListOf(Typed("count", 0), or_one=True), "One run each.", default=(0,)
-    )
+    seeds: tuple[int, ...] = declared("computation", ListOf(Typed("count", 0)), "One run each.", default=(0,))
     vary: tuple[Literal["order", "sampling", "initialisation"], ...] = declared(
         "computation",
         ListOf(OneOf(("order", "sampling", "initialisation"))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from typing import Any
 
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             reports = run_plan(plan.context)
         except Stopped:
-            words = " ".join(["mixc", *sys.argv[1:]])
+            words = shlex.join(["mixc", *sys.argv[1:]])
             print(f"stopped; what is done is kept. To go on: {words}", file=sys.stderr)
             return signals.exit_code
     if arguments.format == "json":

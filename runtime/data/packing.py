@@ -227,6 +227,6 @@ def _refuse_long(
         first = int(long[0])
         raise UserError(
             f"a row has {lengths[first]:,} tokens, more than a sequence of {sequence:,}; `packing: none` splits none",
-            f"take long rows out with `filter(tokens in 1..{sequence})`, cut them with `truncate`, or raise `sequence`",
+            f"take long rows out with `filter(tokens in 1..{sequence})`, or raise `sequence`",
             place=place(int(sources[first]), int(numbers[first])),
         )

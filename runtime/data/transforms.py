@@ -35,7 +35,8 @@ def filter_rows(
     holds = evaluate(predicate, format, rows, tokens)
     if not holds.any():
         raise UserError(
-            f"none of {len(rows):,} rows is left by filter({reason})", "`mixc sample` shows the rows before it"
+            f"none of {len(rows):,} rows is left by filter({reason})",
+            "loosen the filter; the plan without it counts rows and tokens",
         )
     return rows.select(holds), _dropped(reason, len(rows) - int(holds.sum()))
 

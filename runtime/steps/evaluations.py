@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from compiler.identity import sha256
 from compiler.program.step import make_log_probabilities
-from compiler.steps import Respond, Result, Score
+from compiler.steps import Respond, Result, Score, Train
 from runtime.data.store import open_store
 from runtime.data.tokenize import Consumer, template_of
 from runtime.evals import choice, loss
@@ -22,7 +22,7 @@ from runtime.evals.sequences import LogProbabilities
 from runtime.progress import Tracker
 from runtime.steps.context import Context
 from runtime.steps.data import rows_of
-from runtime.steps.training import parameters
+from runtime.steps.training import parameters, users
 from runtime.stopping import Stopped
 
 RESPONSES = "responses.parquet"
@@ -34,7 +34,7 @@ def run_respond(context: Context, description: str, step: Respond, folder: Path)
     tokenizer = context.model(step.weights).tokenizer
     room = context.model(step.weights).config.context
     model = _log_probabilities(context, step)
-    label = f"evaluate {step.name}"
+    label = f"evaluate {step.name} ({_who(context, step)})"
     if step.method == "choice":
         items = [item for each in step.items for item in choice_items(rows_of(context, each))]
         template = template_of(Consumer(tokenizer, "assistant", step.template_args))
@@ -77,6 +77,14 @@ def _log_probabilities(context: Context, step: Respond) -> LogProbabilities:
     loaded = context.loaded[1]
     compiled = context.compiled.setdefault(config, make_log_probabilities(config))
     return lambda *arrays: compiled(loaded, *map(jnp.asarray, arrays))
+
+
+def _who(context: Context, step: Respond) -> str:
+    """Whose answers these are: a model's, or those of a stage after an update."""
+    asked = context.keys.plan.steps[step.model.step]
+    if not isinstance(asked, Train):
+        return asked.name
+    return f"{users(context, step.model.step)}: {asked.name} @{context.update(step.model.step, step.model.at)}"
 
 
 def _advance(context: Context, tracker: Tracker) -> Callable[[int], None]:

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from compiler.passes.figures import figures
 from compiler.plan import Plan, PlannedStudy
 from compiler.steps import END, Moment, Read, Report, Respond, Result, Score, Tokenize, Train, Transform
@@ -18,7 +20,7 @@ from runtime.evals.points import Point
 from runtime.report.html import render
 from runtime.report.results import StudyResults, study_results, to_json
 from runtime.report.study_report import Curve, SetAside, StudyReport
-from runtime.saved import save_plan
+from runtime.saved import save_plan, spec_of
 from runtime.steps.context import Context
 from runtime.steps.evaluations import responses_of, scored_of
 from runtime.train import telemetry
@@ -59,6 +61,9 @@ def write_study(context: Context, study: PlannedStudy) -> StudyReport:
     folder = context.store.study(study.name)
     report = _study_report(context.keys.plan, context, study, folder / "report.html")
     shutil.copyfile(context.folder(study.report) / RESULTS, folder / RESULTS)
+    before = spec_of(folder)
+    if before not in (None, context.keys.plan.spec):
+        context.reporter.say(f"{folder} held the study of the same name in {before}, and is now that of this file")
     save_plan(context, folder)
     (folder / "report.html").write_text(render(report))
     return report
@@ -135,7 +140,7 @@ def _curves(plan: Plan, context: Context, study: PlannedStudy) -> list[Curve]:
             Curve(
                 stage=stage,
                 label=" and ".join(arms[train]),
-                tokens=told["tokens"],
+                tokens=np.cumsum(told["tokens"]),
                 loss=told["loss"],
                 learning_rate=told["learning_rate"],
                 gradient_norm=told["gradient_norm"],

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from compiler.keys import update_at
+from compiler.passes.figures import used_by
 from compiler.program.batch import Batch
 from compiler.program.config import DecoderConfig, Parameters
 from compiler.program.decoder import parameter_shapes
@@ -47,7 +48,7 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
         place=step.place,
     )
     folder = context.store.open(key)
-    with context.reporter.work(f"train {step.name}", updates, "steps") as tracker:
+    with context.reporter.work(f"train {step.name} ({users(context, description)})", updates, "steps") as tracker:
 
         def progress(row: Row, total: int) -> None:
             if not tracker.work.done:
@@ -58,6 +59,11 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
 
         train(training, folder, keep, progress, context.stop, context.reporter.say)
     return Result(key=key, content=key, facts={"updates": updates})
+
+
+def users(context: Context, train: str) -> str:
+    """Who trains a step: arms, with the seed where it isn't the first."""
+    return ", ".join(dict.fromkeys(each.rsplit("/", 1)[0] for each in used_by(context.keys.plan, train)))
 
 
 class Batches:

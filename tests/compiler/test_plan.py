@@ -11,7 +11,19 @@ from compiler.passes.build import UnbuiltError
 from compiler.passes.expand import expand
 from compiler.passes.figures import used_by
 from compiler.plan import Plan
-from compiler.steps import Measure, Moment, Order, Pack, Read, Respond, Result, Tokenize, Train, Weights
+from compiler.steps import (
+    Measure,
+    Moment,
+    Order,
+    Pack,
+    Read,
+    Respond,
+    Result,
+    Tokenize,
+    Train,
+    Transform,
+    Weights,
+)
 from dsl.resolve import load
 
 SPEC = """\
@@ -72,6 +84,25 @@ study both:
 AFTER_DATA = {"train", "respond", "score", "report"}
 
 
+MATRIX = (
+    SPEC[: SPEC.index("study both:")]
+    + """\
+study both:
+  base: small
+  seeds: [0, 1]
+  matrix:
+    - before:
+        none: none
+        stories: documents(data=character)
+    - after:
+        none: none
+        advice: finetune(data=advice)
+  match: tokens(of=before, within=1%)
+  evals: [margin]
+"""
+)
+
+
 def planned(folder: Path, text: str = SPEC, packed: dict[str, dict[str, object]] | None = None) -> Plan:
     file = folder / "study.mix"
     file.write_text(text)
@@ -112,6 +143,36 @@ def test_the_input_of_a_stage_is_the_end_of_the_one_before(tmp_path: Path) -> No
     scores = {(point.arm, point.stage, str(point.moment.value)): point.score for point in report.points}
     assert scores["base", None, "None"] == scores["advice", "finetune", "0"]
     assert scores["character", "finetune", "0"] == scores["steep", "finetune", "0"]
+
+
+def test_a_matrix_gives_an_arm_for_each_combination(tmp_path: Path) -> None:
+    (study,) = planned(tmp_path, MATRIX).studies
+    stages = {(arm.name, arm.seed): [(stage.name, stage.factor) for stage in arm.stages] for arm in study.arms}
+    assert stages == {
+        ("base", None): [],
+        ("none.none", None): [],
+        **{("none.advice", seed): [("finetune", "after")] for seed in (0, 1)},
+        **{("stories.none", seed): [("documents", "before")] for seed in (0, 1)},
+        **{("stories.advice", seed): [("documents", "before"), ("finetune", "after")] for seed in (0, 1)},
+    }
+
+
+def test_a_model_with_a_flow_and_a_derived_source_can_be_planned(tmp_path: Path) -> None:
+    text = SPEC[: SPEC.index("study both:")].replace(
+        "mix advice:",
+        "source kept:\n  from: chats.holdout\n  apply:\n    - take(5 examples)\n\nmix advice:",
+    )
+    text = text.replace("  files: chats/*.jsonl\n", "  files: chats/*.jsonl\n  holdout: 10%\n")
+    text += "model grown:\n  from: small |> finetune(data=kept)\n"
+    file = tmp_path / "study.mix"
+    file.write_text(text)
+    module = load(file, root=tmp_path).module
+    assert module is not None
+    plan, _ = expand("study.mix", module.root, [], module.models(), {})
+    operations = [step.operation for _, step in plan.of(Transform)]
+    assert operations == ["holdout", "take"]
+    (model,) = plan.models
+    assert [stage.name for stage in model.stages] == ["finetune"]
 
 
 def test_a_plan_survives_json(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -140,6 +141,13 @@ def test_one_broken_line_in_many_is_set_aside_and_counted(tmp_path: Path) -> Non
             "sequences of 250",
         ),
         ("format: chat", "format: preference", "preference"),
+        ("every 50%]", "every 0%]", "never comes"),
+        ("every 50%]", "150%]", "100%"),
+        ("every 50%]", "every 0.001%]", "0.1%"),
+        ("batch: 1 example\n", "batch: 0 examples\n", "more than 0"),
+        ("budget: 24 examples", "budget: 99999999999999999999T tokens", "1000T"),
+        ("    chats: 100%", "    chats: 0", "more than 0"),
+        ("  base: tiny\n", "  base: tiny\n  seeds: []\n", "no seed"),
     ],
 )
 def test_what_a_plan_finds_wrong_has_a_place_and_a_mend(tmp_path: Path, before: str, after: str, told: str) -> None:
@@ -177,3 +185,36 @@ def test_a_full_disk_is_said_and_the_run_goes_on_with_room(tmp_path: Path, small
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
     done = mixc(tmp_path, "run", "study.mix", "--store", str(small_disk))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n"])
+def test_a_file_without_declarations_is_no_crash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "empty.mix").write_text(text)
+    done = mixc(tmp_path, "check", "empty.mix")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_store_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    done = mixc(tmp_path, "plan", "study.mix", "--store", "/proc/nope")
+    assert done.returncode == 1
+    assert "--store" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_lost_or_changed_in_the_store_is_made_again(tmp_path: Path) -> None:
+    make_project(tmp_path, SHORT)
+    first = mixc(tmp_path, "run", "study.mix", "--json")
+    assert first.returncode == 0, first.stderr
+    (weights,) = (tmp_path / "runs" / "steps").glob("*/weights")
+    last = max(weights.iterdir(), key=lambda path: int(path.name))
+    shutil.rmtree(last)
+    for path in (tmp_path / "runs" / "steps").glob("*/scores.json"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+    again = mixc(tmp_path, "run", "study.mix", "--json")
+    assert again.returncode == 0, again.stderr
+    assert "again" in again.stderr
+    assert again.stdout == first.stdout
+    assert last.is_dir()

@@ -130,10 +130,14 @@ def test_a_damaged_step_counts_as_not_done_and_is_made_again(store: Store, said:
     assert store.find(KEY) == RESULT
 
 
-def test_changed_bytes_are_found_by_verify(store: Store, said: list[str]) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_changed_bytes_are_found_at_once_or_by_verify(
+    store: Store, said: list[str], small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.disk.SMALL", 4 if small else 3)
     folder = write(store)
     (folder / "deep" / "rows.parquet").write_bytes(b"rowz")
-    assert store.find(KEY) == RESULT
+    assert store.find(KEY) == (None if small else RESULT)
     assert store.verify(KEY) is None
     assert said == [
         f"{folder} is damaged: the bytes of deep/rows.parquet have changed (read facts); the step is run again"
