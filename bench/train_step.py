@@ -8,19 +8,21 @@ slows both. Both clip to norm 1 and report the loss, which must agree.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+# A script's folder comes first in the search path, and tokenize.py in it would hide the standard library's.
+ROOT = Path(__file__).parent.parent
+sys.path[0] = str(ROOT)
+
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import numpy as np
-
-ROOT = Path(__file__).parent.parent
-sys.path[0] = str(ROOT)
 
 ROWS, LENGTH, STEPS = 4, 512, 5
 RATE, DECAY, BETAS, CLIP = 1e-5, 0.1, (0.9, 0.95), 1.0
