@@ -145,7 +145,7 @@ def test_none_pads_to_few_lengths(tmp_path: Path) -> None:
     assert caught.value.message == "a row has 100 tokens, more than a sequence of 99; `packing: none` splits none"
     assert caught.value.place is not None
     assert caught.value.place.startswith("source 0: row ")
-    assert "truncate" in caught.value.help
+    assert "raise `sequence`" in caught.value.help
     assert "filter(tokens in 1..99)" in caught.value.help
 
 
