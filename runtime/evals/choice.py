@@ -13,10 +13,8 @@ from tokenizers import Tokenizer
 
 from runtime.data.encode import control_tokens
 from runtime.data.templates import ChatTemplate, RenderError, render
-from runtime.evals.choice_rows import SIDES, ChoiceItem, choice_items, read_choices
+from runtime.evals.choice_rows import SIDES, ChoiceItem
 from runtime.evals.sequences import LogProbabilities, TokenSequence, score_sequences
-
-__all__ = ["SCHEMA", "Asked", "ChoiceItem", "ask", "choice_items", "read_choices", "respond", "token_count"]
 
 SCHEMA = pa.schema(
     [

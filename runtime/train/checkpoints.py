@@ -21,7 +21,6 @@ from compiler.program.step import TrainState, initial_state
 from runtime.disk import disk_errors, require_room
 from runtime.errors import UserError
 from runtime.train.committed import STATES, Part, committed, damage_in, mark, prune, remove_uncommitted, weights_at
-from runtime.train.committed import drop_weights as drop_weights  # for the runner
 
 _MARGIN = 1 << 20
 _TIMEOUT_SECONDS = 6 * 3600
