@@ -7,13 +7,14 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 
 COMMANDS = {
     "check": "every error of every file",
     "fmt": "one way to write it",
     "show": "what a declaration resolves to, and where from",
-    "explain": "what a diagnostic means",
+    "explain": "what a code, a kind, a field or a built-in means",
+    "lsp": "the language server, for editors",
     "plan": "exact numbers: tokens, examples, updates, FLOPs; trains nothing",
     "run": "studies or models, and at the end the table",
     "report": "the table and the page of a study that ran",
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="mixc", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     if not words or words[0] in ("-h", "--help", "--version"):
+        from importlib import metadata
+
         parser.add_argument("--version", action="version", version=f"mixc {metadata.version('mixc')}")
         parser.usage = "mixc COMMAND ..."
         parser.parse_args(words)

@@ -1,0 +1,1 @@
+"""The language server: `dsl.editor` over the Language Server Protocol."""
