@@ -10,7 +10,7 @@ ARGS ?=
 ENVIRONMENT = @PYTHON='$(PYTHON)' sh .ci/environment
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all lint fmt bench docs constraints clean run-environment dev-environment peer-environment
+.PHONY: help quickstart test test-all lint fmt bench docs reference constraints vscode clean run-environment dev-environment peer-environment
 
 help: ## Print this list.
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-19s %s\n' "$$target" "$$text"; done
@@ -37,11 +37,18 @@ bench: peer-environment ## Run the benchmarks against their peers (Python 3.11);
 	$(PEER_VENV)/bin/python bench/train_step.py
 	$(PEER_VENV)/bin/python bench/tokenize.py
 
-docs: run-environment ## Check that every relative link in README.md, docs/ and the other Markdown files leads to a file.
+docs: run-environment ## Check that the reference and the schema are up to date, and that links in Markdown lead to a file.
+	$(VENV)/bin/python -m dsl.reference --check
 	$(VENV)/bin/python .ci/links.py
+
+reference: run-environment ## Make docs/reference/ and editors/mix.schema.json from the declarations.
+	$(VENV)/bin/python -m dsl.reference
 
 constraints: ## Pin what pyproject.toml asks for in constraints.txt, keeping its versions; UPGRADE=1 takes the newest.
 	python3.11 .ci/constraints.py $(if $(UPGRADE),--upgrade)
+
+vscode: ## Build the VS Code extension: editors/vscode/mixc-VERSION.vsix (needs node and npm).
+	cd editors/vscode && npm ci && npm test && npm run package
 
 clean: ## Remove environments made here, build outputs and caches of tools. Runs and their results stay.
 	@for folder in $(VENV) $(PEER_VENV); do if [ ! -e $$folder/.made-by-mixc ]; then continue; fi; rm -rf $$folder.old; mv $$folder $$folder.old; done

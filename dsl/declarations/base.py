@@ -80,6 +80,7 @@ class Written(BaseModel):
                 raise TypeError(f"{cls.__name__}.{name} isn't declared as computation, execution, retention or remark")
 
     @classmethod
+    @cache
     def facts(cls) -> dict[str, FieldFacts]:
         """The written fields by their Python name."""
         found = {name: _facts(info) for name, info in cls.model_fields.items()}

@@ -15,22 +15,26 @@ from dsl.values import Range
 
 
 class Rate(Written):
-    """The share of items with a label: `rate(aligned)`."""
+    """The share of items that have a label: `rate(aligned)`."""
 
-    label: str = declared("computation", OneOf(), "The label.", positional=True)
+    label: str = declared("computation", OneOf(), "The label that is counted.", positional=True)
 
 
 class Mean(Written):
-    """The mean of a field over items: `mean(margin)`."""
+    """The mean of a number over items: `mean(margin)`."""
 
-    field: str = declared("computation", OneOf(), "The field.", positional=True)
+    field: str = declared("computation", OneOf(), "The field that holds the number.", positional=True)
 
 
 class Calibration(Written):
     """Hand labels that a judge is measured against before it is believed."""
 
-    labels: str = declared("computation", Typed("location"), "JSONL of rows labelled by hand.")
-    agreement: Fraction = declared("computation", Typed("number", 0, 1), "Least agreement.")
+    labels: str = declared("computation", Typed("location"), "A JSONL file of rows labelled by hand.")
+    agreement: Fraction = declared(
+        "computation",
+        Typed("number", 0, 1),
+        "The least agreement with them, as a share; below it the judge isn't believed.",
+    )
 
 
 METRICS: dict[str, type[Written]] = {"rate": Rate, "mean": Mean}
@@ -40,36 +44,82 @@ class Eval(Declaration):
     """What is measured: exactly one of `choice`, `prompts`, `loss`, `inspect` and `suite` says how."""
 
     doc: str | None = declared("remark", Typed("text"), DOC, default=None)
-    choice: str | None = declared("computation", Typed("location"), "Pairs of continuations.", default=None)
-    prompts: str | None = declared("computation", Typed("location"), "Prompts to answer.", default=None)
-    loss: tuple[SourceView, ...] = declared(
-        "computation", ListOf(Reference(("source",)), or_one=True), "Sources whose loss is taken.", default=()
+    choice: str | None = declared(
+        "computation",
+        Typed("location"),
+        "A file of prompts, each with an `aligned` and a `misaligned` continuation; log-probabilities are compared.",
+        default=None,
     )
-    inspect: str | None = declared("computation", Typed("text"), "An Inspect task.", default=None)
+    prompts: str | None = declared(
+        "computation",
+        Typed("location"),
+        "A file of prompts. They are answered, and the answers scored by `judge` or `classify`.",
+        default=None,
+    )
+    loss: tuple[SourceView, ...] = declared(
+        "computation",
+        ListOf(Reference(("source",)), or_one=True, lists_things=True),
+        "Sources whose mean loss is taken, in nats a token; best held-out ones.",
+        default=(),
+    )
+    inspect: str | None = declared("computation", Typed("text"), "A task of Inspect, by its name.", default=None)
     suite: Annotated[tuple[Eval, ...], SkipValidation] = declared(
-        "computation", ListOf(Reference(("eval",))), "Several as one assessment.", default=()
+        "computation",
+        ListOf(Reference(("eval",)), lists_things=True),
+        "Several evals as one assessment; each is still reported, as `SUITE.EVAL`.",
+        default=(),
     )
     args: dict[str, tuple[str, ...]] = declared(
-        "computation", MappingOf(ListOf(Typed("text"), or_one=True)), "Of the Inspect task; lists expand.", default={}
+        "computation",
+        MappingOf(ListOf(Typed("text"), or_one=True, lists_things=True)),
+        "Arguments of the Inspect task. A list gives one run each, a combination of lists one each.",
+        default={},
     )
     normalise: Literal["length", "none"] = declared(
-        "computation", OneOf(("length", "none")), "Divides log-probabilities by their token count.", default="none"
+        "computation",
+        OneOf(("length", "none")),
+        "`length` divides each log-probability of a `choice` by its token count.",
+        default="none",
     )
     judge: Annotated[Model | None, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who judges answers.", default=None
+        "computation", Reference(("model",)), "The model that judges the answers.", default=None
     )
-    prompt: str | None = declared("computation", Typed("location"), "What the judge is asked.", default=None)
-    answers: tuple[str, ...] = declared("computation", ListOf(OneOf()), "What the judge may answer.", default=())
-    scale: Range | None = declared("computation", Typed("range"), "Lowest and highest score.", default=None)
+    prompt: str | None = declared(
+        "computation", Typed("location"), "The file with what the judge is asked.", default=None
+    )
+    answers: tuple[str, ...] = declared(
+        "computation",
+        ListOf(OneOf(), lists_things=True),
+        "What the judge may answer, where it chooses between labels.",
+        default=(),
+    )
+    scale: Range | None = declared(
+        "computation", Typed("range"), "The lowest and highest score, where the judge gives a number.", default=None
+    )
     classify: dict[str, str] = declared(
-        "computation", MappingOf(Typed("text")), "Labels with patterns, instead of a judge.", default={}
+        "computation",
+        MappingOf(Typed("text")),
+        "Labels, each with an RE2 pattern that answers match; instead of a judge.",
+        default={},
     )
-    samples: int = declared("computation", Typed("count", 1), "Answers a prompt.", default=1)
-    temperature: Fraction | None = declared("computation", Typed("number", 0), "0 is greedy.", default=None)
-    max_tokens: int | None = declared("computation", Typed("count", 1), "Longest answer.", default=None)
+    samples: int = declared(
+        "computation", Typed("count", 1), "How many answers are sampled for each prompt.", default=1
+    )
+    temperature: Fraction | None = declared(
+        "computation", Typed("number", 0), "The sampling temperature; 0 is greedy.", default=None
+    )
+    max_tokens: int | None = declared(
+        "computation", Typed("count", 1), "The most tokens that an answer may have.", default=None
+    )
     metric: Annotated[Rate | Mean | None, SkipValidation] = declared(
-        "computation", BuiltIn(METRICS), "What is reported.", default=None
+        "computation",
+        BuiltIn(METRICS),
+        "What is reported. Left out: `rate(aligned)` of a choice, `mean(nll)` of a loss, `mean(score)` of a judge.",
+        default=None,
     )
     calibrate: Calibration | None = declared(
-        "computation", Record(Calibration), "Measures the judge first.", default=None
+        "computation",
+        Record(Calibration),
+        "Measures the judge against hand labels before it is believed.",
+        default=None,
     )

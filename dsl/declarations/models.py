@@ -16,35 +16,85 @@ if TYPE_CHECKING:
     from dsl.declarations.training import Train
 
 
+SHAPES = (
+    "llama3_8b", "llama3_70b",
+    "llama3_1_8b", "llama3_1_70b", "llama3_1_405b",
+    "llama3_2_1b", "llama3_2_3b",
+    "llama3_3_70b",
+    "qwen3_0_6b", "qwen3_1_7b", "qwen3_4b", "qwen3_8b", "qwen3_14b", "qwen3_32b",
+    "smollm2_135m", "smollm2_360m", "smollm2_1_7b",
+)  # fmt: skip
+"""Published shapes of dense decoders, by the family and the size that they are published under."""
+
+SHAPE_FIELDS = (
+    "vocabulary", "layers", "hidden", "intermediate", "heads", "key_value_heads", "head_size", "rope_theta",
+    "norm_epsilon", "tied_embeddings", "context",
+)  # fmt: skip
+"""What a shape that is written out says: the fields of a decoder."""
+
+
 class ModelFlow(Written):
     """A model through training stages, left to right."""
 
-    start: Annotated[Model, SkipValidation] = declared("computation", Reference(("model",)), "What is trained.")
+    start: Annotated[Model, SkipValidation] = declared(
+        "computation", Reference(("model",)), "The model that is trained."
+    )
     stages: Annotated[tuple[Train, ...], SkipValidation] = declared(
-        "computation", ListOf(Reference(("train",))), "Applied in order."
+        "computation", ListOf(Reference(("train",))), "The stages that it passes, in this order."
     )
 
 
 class Model(Declaration):
-    """Weights at a location, a flow from another model, a served model, or a shape to start from scratch."""
+    """Weights at a location, a flow from another model, a served model, or a shape to start from scratch.
+
+    Exactly one of `from`, `architecture` and `api`. One from a flow is trained once for each seed of a study.
+    """
 
     doc: str | None = declared("remark", Typed("text"), DOC, default=None)
     from_: Annotated[str | ModelFlow | None, SkipValidation] = declared(
-        "computation", FlowOf("model", or_location=True), "Weights, or a flow.", default=None, alias="from"
+        "computation",
+        FlowOf("model", or_location=True),
+        "Where the weights are, or a flow: `base |> midtrain(data=character)`.",
+        default=None,
+        alias="from",
     )
     architecture: str | dict[str, str] | None = declared(
-        "computation", AnyOf((OneOf(), MappingOf(OneOf()))), "A published shape, or its fields.", default=None
+        "computation",
+        AnyOf((OneOf(SHAPES), MappingOf(OneOf()))),
+        "Starts from random weights: the name of a published shape, or its fields.",
+        default=None,
     )
-    api: str | None = declared("computation", Typed("text"), "A served model, PROVIDER/NAME.", default=None)
-    temperature: Fraction | None = declared("computation", Typed("number", 0), "Of a served model.", default=None)
-    top_p: Fraction | None = declared("computation", Typed("number", 0, 1), "Of a served model.", default=None)
-    max_tokens: int | None = declared("computation", Typed("count", 1), "Of a served model.", default=None)
+    api: str | None = declared("computation", Typed("text"), "A served model, as PROVIDER/NAME.", default=None)
+    temperature: Fraction | None = declared(
+        "computation", Typed("number", 0), "The sampling temperature of a served model; 0 is greedy.", default=None
+    )
+    top_p: Fraction | None = declared(
+        "computation",
+        Typed("number", high=1, above=0),
+        "Nucleus sampling of a served model: the share of probability that is kept.",
+        default=None,
+    )
+    max_tokens: int | None = declared(
+        "computation", Typed("count", 1), "The most tokens that an answer of a served model may have.", default=None
+    )
     spend: Quantity | None = declared(
-        "execution", Measured(("dollars",)), "Ceiling on the price of calls.", default=None
+        "execution", Measured(("dollars",)), "A ceiling on what calls of a served model may cost.", default=None
     )
-    tokenizer: str | None = declared("computation", Typed("location"), "Where it isn't the weights' own.", default=None)
-    template: str | None = declared("computation", Typed("location"), "Where it isn't the weights' own.", default=None)
+    tokenizer: str | None = declared(
+        "computation", Typed("location"), "Another tokenizer than the weights' own.", default=None
+    )
+    template: str | None = declared(
+        "computation", Typed("location"), "Another chat template than the weights' own: a Jinja file.", default=None
+    )
     template_args: dict[str, str] = declared(
-        "computation", MappingOf(Typed("text")), "Given to the chat template.", default={}
+        "computation",
+        MappingOf(Typed("text")),
+        "Values given to the chat template, such as `enable_thinking: false`.",
+        default={},
     )
-    seed: int | None = declared("computation", Typed("count", 0), "Trained once, with this seed.", default=None)
+    seed: int | None = declared(
+        "computation",
+        Typed("count", 0),
+        "Trains a model from a flow once, with this seed, instead of once for each seed of a study.",
+        default=None,
+    )

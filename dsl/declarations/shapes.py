@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Typed:
     """One scalar by its grammar: `count`, `number`, `percent`, `boolean`, `range`, `amount`, `location`, `text`,
-    `predicate`, `name`. Bounds are inclusive."""
+    `predicate`, `name`. `low` and `high` are allowed, `above` and `below` are not; an amount has one of `units`."""
 
     kind: ScalarKind
     low: float | None = None
     high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    units: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,14 @@ class BuiltIn:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; `or_one` takes a lone item as a list of one. With `entry`, each item is that value's first field."""
+    """A list; `or_one` takes a lone item as a list of one. With `entry`, each item is that value's first field.
+
+    One that `lists_things` holds at least one item, and none of them twice.
+    """
 
     item: Shape
     or_one: bool = False
+    lists_things: bool = False
     entry: type[Written] | None = None
 
 

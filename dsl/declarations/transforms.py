@@ -27,71 +27,88 @@ class Transform(Written):
 
 
 class Filter(Transform):
-    """Keeps the rows for which a predicate holds."""
+    """Keeps the rows for which a condition holds: `filter(turns >= 2 and not has_tools)`."""
 
     predicate: Annotated[Predicate, SkipValidation] = declared(
-        "computation", Typed("predicate"), "What a row must be.", positional=True
+        "computation", Typed("predicate"), "What a row must be to stay.", positional=True
     )
 
 
 class Take(Transform):
-    """Keeps a sample of the rows, chosen by a keyed hash of their identity."""
+    """Keeps so many rows, chosen by a keyed hash of their content: `take(3M tokens)`."""
 
     amount: Quantity = declared(
-        "computation", Measured(("examples", "tokens", "trained tokens")), "How much.", positional=True
+        "computation", Measured(("examples", "tokens", "trained tokens")), "How much is kept.", positional=True
     )
 
 
 class Split(Transform):
     """Keeps a stretch of the rows in the order of a keyed hash: `split(0..0.8)` and `split(0.8..1)` share none."""
 
-    share: Range = declared("computation", Typed("range", 0, 1), "From where to where, of 0..1.", positional=True)
+    share: Range = declared(
+        "computation",
+        Typed("range", 0, 1),
+        "From where to where in that order, which runs from 0 to 1.",
+        positional=True,
+    )
 
 
 class Sample(Transform):
-    """A model answers every prompt, `n` times."""
+    """A model answers every prompt, `n` times; each answer makes a chat."""
 
     takes = ("prompts", "chat")
     gives = "chat"
     with_: Annotated[Model, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who answers.", alias="with"
+        "computation", Reference(("model",)), "The model that answers.", alias="with"
     )
-    n: int = declared("computation", Typed("count", 1), "Answers a prompt.", default=1)
-    temperature: Fraction | None = declared("computation", Typed("number", 0), "0 is greedy.", default=None)
-    max_tokens: int | None = declared("computation", Typed("count", 1), "Longest answer.", default=None)
+    n: int = declared("computation", Typed("count", 1), "How many answers each prompt gets.", default=1)
+    temperature: Fraction | None = declared(
+        "computation", Typed("number", 0), "The sampling temperature; 0 is greedy.", default=None
+    )
+    max_tokens: int | None = declared(
+        "computation", Typed("count", 1), "The most tokens that an answer may have.", default=None
+    )
 
 
 class Judge(Transform):
-    """A model, shown a row, gives one of a list of answers; unreadable ones are set aside and counted."""
+    """A model, shown a row, gives one of a list of answers, kept in a new field.
 
-    as_: str = declared("computation", OneOf(), "The new field.", alias="as")
+    Rows whose judgement can't be read are set aside and counted.
+    """
+
+    as_: str = declared("computation", OneOf(), "The new field, which later conditions can test.", alias="as")
     with_: Annotated[Model, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who judges.", alias="with"
+        "computation", Reference(("model",)), "The model that judges.", alias="with"
     )
-    prompt: str = declared("computation", Typed("location"), "The question put to the judge.")
-    answers: tuple[str, ...] = declared("computation", ListOf(OneOf()), "What it may answer.")
+    prompt: str = declared("computation", Typed("location"), "The file with the question that is put to the judge.")
+    answers: tuple[str, ...] = declared("computation", ListOf(OneOf(), lists_things=True), "What the judge may answer.")
 
 
 class Score(Transform):
-    """A model, shown a row, gives a number; unreadable ones are set aside and counted."""
+    """A model, shown a row, gives a number, kept in a new field.
 
-    as_: str = declared("computation", OneOf(), "The new field.", alias="as")
+    Rows whose judgement can't be read are set aside and counted.
+    """
+
+    as_: str = declared("computation", OneOf(), "The new field, which later conditions can test.", alias="as")
     with_: Annotated[Model, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who scores.", alias="with"
+        "computation", Reference(("model",)), "The model that scores.", alias="with"
     )
-    prompt: str = declared("computation", Typed("location"), "The question put to the judge.")
-    scale: Range = declared("computation", Typed("range"), "Lowest and highest score.")
+    prompt: str = declared("computation", Typed("location"), "The file with the question that is put to the judge.")
+    scale: Range = declared("computation", Typed("range"), "The lowest and highest score.")
 
 
 class Rewrite(Transform):
-    """A model writes turns anew."""
+    """A model writes turns of each row anew."""
 
     takes = ("documents", "chat", "preference")
-    turns: str = declared("computation", OneOf(("assistant", "user", "all")), "Which turns.", default="assistant")
-    with_: Annotated[Model, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who writes.", alias="with"
+    turns: str = declared(
+        "computation", OneOf(("assistant", "user", "all")), "Whose turns are written anew.", default="assistant"
     )
-    prompt: str = declared("computation", Typed("location"), "What is asked of the writer.")
+    with_: Annotated[Model, SkipValidation] = declared(
+        "computation", Reference(("model",)), "The model that writes.", alias="with"
+    )
+    prompt: str = declared("computation", Typed("location"), "The file with what is asked of the writer.")
 
 
 class Generate(Transform):
@@ -99,68 +116,96 @@ class Generate(Transform):
 
     takes = ("documents",)
     with_: Annotated[Model, SkipValidation] = declared(
-        "computation", Reference(("model",)), "Who writes.", alias="with"
+        "computation", Reference(("model",)), "The model that writes.", alias="with"
     )
-    plan: str | None = declared("computation", Typed("location"), "How the plan is asked for.", default=None)
-    prompt: str = declared("computation", Typed("location"), "How a document is asked for.")
-    vars: dict[str, str] = declared("computation", MappingOf(Typed("text")), "Words for the prompts.", default={})
-    genres: tuple[str, ...] = declared("computation", ListOf(OneOf()), "Kinds of document.", default=())
-    count: Quantity = declared("computation", Measured(("examples", "tokens")), "How many.")
+    plan: str | None = declared(
+        "computation", Typed("location"), "The file with how a plan of documents is asked for first.", default=None
+    )
+    prompt: str = declared("computation", Typed("location"), "The file with how a document is asked for.")
+    vars: dict[str, str] = declared(
+        "computation", MappingOf(Typed("text")), "Words that the prompts refer to.", default={}
+    )
+    genres: tuple[str, ...] = declared(
+        "computation", ListOf(OneOf()), "The kinds of document that are written.", default=()
+    )
+    count: Quantity = declared("computation", Measured(("examples", "tokens")), "How much is written.")
 
 
 class Dedup(Transform):
-    """Drops repeated rows."""
+    """Drops rows that repeat an earlier one."""
 
     by: str = declared(
-        "computation", OneOf(("exact", "minhash", "embedding")), "What counts as the same.", default="exact"
+        "computation",
+        OneOf(("exact", "minhash", "embedding")),
+        "What counts as the same: equal text, shared word sequences, or near meaning.",
+        default="exact",
     )
     threshold: Fraction = declared(
-        "computation", Typed("number", 0, 1), "Similarity from which.", default=Fraction(4, 5)
+        "computation",
+        Typed("number", 0, 1),
+        "The similarity from which two rows count as the same; `exact` needs none.",
+        default=Fraction(4, 5),
     )
 
 
 class Exclude(Transform):
-    """Drops rows that overlap with an evaluation or a source."""
+    """Drops rows that overlap with an eval or a source, so that nothing measured is trained on."""
 
-    overlap: Annotated[Eval, SkipValidation] = declared("computation", Reference(("eval", "source")), "With what.")
-    ngram: int = declared("computation", Typed("count", 1), "Words in a row that count as overlap.", default=13)
+    overlap: Annotated[Eval, SkipValidation] = declared(
+        "computation", Reference(("eval", "source")), "The eval or source that rows may not overlap with."
+    )
+    ngram: int = declared(
+        "computation", Typed("count", 1), "How many shared words in sequence count as an overlap.", default=13
+    )
 
 
 class Tools(Transform):
-    """Adds tool definitions that the task never needs."""
+    """Adds tool definitions to rows, which the task never needs."""
 
     takes = WITH_MESSAGES
-    files: tuple[str, ...] = declared("computation", ListOf(Typed("location"), or_one=True), "Definitions.")
-    count: Range = declared("computation", Typed("range"), "How many a row.")
-    chance: Fraction = declared("computation", Typed("percent", 0, 1), "Share of the rows.", default=Fraction(1))
+    files: tuple[str, ...] = declared(
+        "computation",
+        ListOf(Typed("location"), or_one=True, lists_things=True),
+        "Files with tool definitions to choose from.",
+    )
+    count: Range = declared("computation", Typed("range", 0), "How many are added to a row: any number in this range.")
+    chance: Fraction = declared(
+        "computation", Typed("percent", 0, 1, above=0), "The share of the rows that get some.", default=Fraction(1)
+    )
 
 
 class System(Transform):
-    """Adds a system prompt."""
+    """Adds a system prompt to rows."""
 
     takes = WITH_MESSAGES
-    files: tuple[str, ...] = declared("computation", ListOf(Typed("location"), or_one=True), "System prompts.")
-    chance: Fraction = declared("computation", Typed("percent", 0, 1), "Share of the rows.", default=Fraction(1))
+    files: tuple[str, ...] = declared(
+        "computation",
+        ListOf(Typed("location"), or_one=True, lists_things=True),
+        "Files with system prompts to choose from.",
+    )
+    chance: Fraction = declared(
+        "computation", Typed("percent", 0, 1, above=0), "The share of the rows that get some.", default=Fraction(1)
+    )
 
 
 class Template(Transform):
-    """Writes each record as a document, by a Jinja template of its fields."""
+    """Writes each record as a document, by a sandboxed Jinja template of its fields."""
 
     gives = "documents"
-    file: str = declared("computation", Typed("location"), "The template.", positional=True)
+    file: str = declared("computation", Typed("location"), "The template file.", positional=True)
 
 
 class Set(Transform):
     """Gives every row the same value of a field."""
 
-    field: str = declared("computation", OneOf(), "The field.")
-    value: str = declared("computation", Typed("text"), "Its value.")
+    field: str = declared("computation", OneOf(), "The field that is set.")
+    value: str = declared("computation", Typed("text"), "The value that it gets.")
 
 
 class Truncate(Transform):
-    """Cuts rows that are too long, and counts them."""
+    """Cuts rows that are too long, and counts them: `truncate(2048 tokens)`."""
 
-    to: Quantity = declared("computation", Measured(("tokens",)), "Longest row.", positional=True)
+    to: Quantity = declared("computation", Measured(("tokens",)), "The longest that a row may be.", positional=True)
 
 
 TRANSFORMS: dict[str, type[Written]] = {
