@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from itertools import chain
@@ -28,8 +28,9 @@ from dsl.declarations.shapes import (
     Shape,
     Typed,
 )
-from dsl.describe import described, expected, head, known_help
+from dsl.describe import alternatives, bounds, described, expected, head, known_help, unknown_field_help
 from dsl.hole import HOLE
+from dsl.mend import mended
 from dsl.reports import Reports
 from dsl.scalars import ScalarError, ScalarKind, parse_scalar
 from dsl.source import Span
@@ -85,10 +86,12 @@ def bind_fields(
     for written, cell in cells.items():
         report = names.reports.error
         if written not in fields:
-            message = f"unknown field '{written}' in {owner}"
-            report("MIX0203", message, cell.scope.source, cell.key.span, known_help(written, fields))
+            message, is_call = f"unknown field '{written}' in {owner}", isinstance(place[0], Applied)
+            help = unknown_field_help(written, model, is_call=is_call)
+            report("MIX0203", message, cell.scope.source, cell.key.span, help)
             for meant in get_close_matches(written, fields.keys() - cells.keys()):
                 values[fields[meant].name] = HOLE
+            is_whole = is_whole and not is_call  # it may be any of those that are missing
         elif cell.value is None:
             help = f"write {expected(fields[written].facts.shape)} after the colon, or leave the field out"
             report("MIX0204", f"'{written}' in {owner} has no value", cell.scope.source, cell.key.span, help)
@@ -137,9 +140,9 @@ def bind(shape: Shape, term: Term, where: Where, names: Names) -> Any:
             points: list[Any] = [bind(shape, item, where, names) for item in term.items]
             return HOLE if any(one is HOLE for one in points) else tuple(chain.from_iterable(points))
         case ListOf(), Items():
-            return _list_of(shape, term.items, where, names)
+            return _list_of(shape, term.items, term, where, names)
         case ListOf(or_one=True), _:
-            return _list_of(shape, (term,), where, names)
+            return _list_of(shape, (term,), term, where, names)
         case MappingOf(), Table():
             return _mapping_of(shape, term, where, names)
         case OneKey(), Table() if len(term.cells) == 1:
@@ -156,20 +159,38 @@ def bind(shape: Shape, term: Term, where: Where, names: Names) -> Any:
 def wrong_type(shape: Shape, term: Term, where: Where, names: Names) -> Any:
     message = f"{where} takes {expected(shape)}, not {described(term)}"
     help = f"write {expected(shape)}"
-    if isinstance(shape, ListOf) and isinstance(term, Atom):
-        help = f"write a list: '- {term.scalar.text}' on a line of its own"
+    lists = [one for one in (shape.shapes if isinstance(shape, AnyOf) else (shape,)) if isinstance(one, ListOf)]
+    if lists and isinstance(term, Atom):
+        text = term.scalar.text
+        help = f"write a list: '- {text}' on a line of its own" if "(" in text else f"write a list: '[{text}]'"
     names.reports.error("MIX0205", message, term.scope.source, head(term), help)
     return HOLE
 
 
-def parsed(kind: ScalarKind, atom: Atom, where: Where, names: Names) -> Any:
+def parsed(kind: ScalarKind, atom: Atom, where: Where, names: Names, shape: Measured | None = None) -> Any:
     """A scalar by its grammar."""
     try:
         return parse_scalar(kind, atom.scalar)
     except ScalarError as error:
-        message = f"{where}: {error.message}"
-        names.reports.error(error.code, message, atom.scope.source, error.span, error.help)
+        message, help = f"{where}: {error.message}", _mend(kind, atom.scalar.text, where, error, shape)
+        names.reports.error(error.code, message, atom.scope.source, error.span, help)
         return HOLE
+
+
+_NO_VALUE = ("none", "None", "null", "~", "")
+
+
+def _mend(kind: ScalarKind, text: str, where: Where, error: ScalarError, shape: Measured | None) -> str:
+    """What to write instead of a scalar that its grammar refuses."""
+    if "$" in text:
+        return "'$name' stands for a whole value or a whole argument: put the rest of it into the constant"
+    if text in _NO_VALUE:
+        return f"leave '{where.field}' out; 'drop' takes back what 'extends' or a call gives"
+    if kind == "flow" and "://" in text:
+        return "declare it: 'model NAME:' with 'from: LOCATION', and write its name here"
+    if texts := mended(kind, text, shape.units if shape else ()):
+        return "write " + alternatives(f"'{each}'" for each in texts[:3])
+    return f"write {expected(shape)}" if shape and error.code != "MIX0152" else error.help
 
 
 def as_call(term: Atom | Table | Applied, where: Where, names: Names) -> Applied | None:
@@ -180,6 +201,8 @@ def as_call(term: Atom | Table | Applied, where: Where, names: Names) -> Applied
         case Table() if len(term.cells) == 1:
             (cell,) = term.cells.values()
             value = None if cell.value is None else names.follow(cell.value)
+            if value is HOLE:
+                return None
             if isinstance(value, Table):
                 return Applied(cell.key, value.cells, term.span, term.scope)
             positional = () if value is None else (value,)
@@ -206,8 +229,7 @@ def arguments(model: type[Written], call: Applied, owner: str, names: Names) -> 
     unnamed = [written for written, one in model.by_written_name().items() if one.facts.positional]
     for index, value in enumerate(call.positional):
         if index >= len(unnamed):
-            fields = ", ".join(model.by_written_name())
-            help = f"write 'FIELD=VALUE'; there are {fields}" if fields else f"write '{call.name.text}' alone"
+            help = _name_for(value, model) or f"write '{call.name.text}' alone"
             message = f"{owner} takes {len(unnamed) or 'no'} argument{'s' * (len(unnamed) != 1)} without a name"
             names.reports.error("MIX0221", message, value.scope.source, value.span, help)
         elif unnamed[index] in cells:
@@ -216,6 +238,15 @@ def arguments(model: type[Written], call: Applied, owner: str, names: Names) -> 
         else:
             cells[unnamed[index]] = Cell(call.name, value, value.scope)
     return cells
+
+
+def _name_for(value: Term, model: type[Written]) -> str | None:
+    """What to write for an argument that lacks its name."""
+    fields = model.by_written_name()
+    named = [name for name, one in fields.items() if isinstance(one.facts.shape, Reference)]
+    if named and isinstance(value, Atom) and _NAME.fullmatch(value.scalar.text):
+        return "write " + alternatives(f"'{name}={value.scalar.text}'" for name in named)
+    return f"write 'FIELD=VALUE'; there are {', '.join(fields)}" if fields else None
 
 
 def _construct(model: type[Written], values: Mapping[str, Any]) -> Any:
@@ -237,71 +268,89 @@ def _built_in(shape: BuiltIn, term: Atom | Table | Applied, where: Where, names:
     owner = f"{call.name.text} of {where.owner}"
     cells = arguments(model, call, owner, names)
     place = call, call.name.span
-    return _construct(model, bind_fields(model, cells, owner, place, names, is_whole=where.is_whole))
+    is_whole = where.is_whole and not _has_strays(call, model)
+    return _construct(model, bind_fields(model, cells, owner, place, names, is_whole=is_whole))
+
+
+def _has_strays(call: Applied, model: type[Written]) -> bool:
+    """Whether a call has arguments without a name that have no place: they may be any of those that are missing."""
+    return len(call.positional) > sum(one.facts.positional for one in model.by_written_name().values())
 
 
 def _typed(shape: Typed, atom: Atom, where: Where, names: Names) -> Any:
     if shape.kind == "text":
         return atom.scalar.text
-    if shape.kind == "location":
-        return names.location(atom)
     value = parsed(shape.kind, atom, where, names)
     if value is HOLE:
         return HOLE
+    if shape.kind == "location":
+        return names.location(atom)
     ends: tuple[Any, ...] = (value.low, value.high) if isinstance(value, Range) else (value,)
-    for end in ends:
-        if (shape.low is not None and end < shape.low) or (shape.high is not None and end > shape.high):
-            message = f"{where} is {atom.scalar.text}, outside {_bounds(shape)}"
-            names.reports.error("MIX0207", message, atom.scope.source, atom.span, f"write a value {_bounds(shape)}")
-            return HOLE
+    if not all(_is_within(end, shape) for end in ends):
+        message, help = f"{where} is {atom.scalar.text}", f"write a value {bounds(shape)}"
+        names.reports.error("MIX0207", message, atom.scope.source, atom.span, help)
+        return HOLE
     if isinstance(value, Amount) and value.value is not None and not _sensible(value.value, atom, where, names):
         return HOLE
+    if isinstance(value, Amount) and isinstance(value.value, Quantity) and value.value.unit not in shape.units:
+        return _wrong_unit(value.value, shape, atom, where, names)
     return value
+
+
+def _is_within(value: Any, shape: Typed) -> bool:
+    return (
+        (shape.low is None or value >= shape.low)
+        and (shape.high is None or value <= shape.high)
+        and (shape.above is None or value > shape.above)
+        and (shape.below is None or value < shape.below)
+    )
+
+
+def _wrong_unit(value: Quantity, shape: Typed | Measured, atom: Atom, where: Where, names: Names) -> Any:
+    message = f"{where} can't be in {value.unit}"
+    names.reports.error("MIX0206", message, atom.scope.source, atom.span, f"write {expected(shape)}")
+    return HOLE
 
 
 _MOST = 10**15
 """More than this of anything is a slip of the pen."""
+_MOMENT_UNITS = ("tokens", "trained tokens", "steps", "epochs", "examples", "prompts", "completions")
 _LEAST_PERIOD = Fraction(1, 1000)
 
 
 def _sensible(value: Quantity | Fraction, atom: Atom, where: Where, names: Names) -> bool:
     """Whether there is some of it, and not beyond all measure; reports it where not."""
-    if 0 < (value.count if isinstance(value, Quantity) else value) <= _MOST:
+    if 0 < _size(value) <= _MOST:
         return True
     message = f"{where} is {atom.scalar.text}"
-    names.reports.error("MIX0207", message, atom.scope.source, atom.span, "write more than 0, and less than 1000T")
+    help = "write more than 0" if isinstance(value, Fraction) else "write more than 0, and less than 1000T"
+    names.reports.error("MIX0207", message, atom.scope.source, atom.span, help)
     return False
 
 
-def _bounds(shape: Typed) -> str:
-    low, high = (
-        None if one is None else f"{one:.0%}" if shape.kind == "percent" else f"{one:g}"
-        for one in (shape.low, shape.high)
-    )
-    return f"{low}..{high}" if low and high else f"from {low} up" if low else f"up to {high}"
-
-
 def _measured(shape: Measured, atom: Atom, where: Where, names: Names) -> Any:
-    value: Quantity | Any = parsed("quantity", atom, where, names)
+    value: Quantity | Any = parsed("quantity", atom, where, names, shape)
     if value is HOLE:
         return HOLE
     if value.unit not in shape.units:
-        message = f"{where} can't be in {value.unit}"
-        help = f"write {expected(shape)}"
-        names.reports.error("MIX0206", message, atom.scope.source, atom.span, help)
-        return HOLE
+        return _wrong_unit(value, shape, atom, where, names)
     return value if _sensible(value, atom, where, names) else HOLE
 
 
 def _one_of(shape: OneOf, atom: Atom, where: Where, names: Names) -> Any:
     text = atom.scalar.text
-    if not shape.words:
-        return parsed("word", atom, where, names) if atom.scalar.style == "plain" else text
+    if not shape.words:  # a label, of several words too: quotes make no difference
+        is_line = text.strip() and "\n" not in text
+        return text if is_line else parsed("word", atom, where, names)
     if text in shape.words:
         return text
     message = f"{where} can't be '{text}'"
     names.reports.error("MIX0208", message, atom.scope.source, atom.span, known_help(text, shape.words))
     return HOLE
+
+
+def _size(value: Fraction | Quantity) -> Fraction:
+    return value if isinstance(value, Fraction) else value.count
 
 
 def _moments(atom: Atom, where: Where, names: Names) -> Any:
@@ -310,25 +359,46 @@ def _moments(atom: Atom, where: Where, names: Names) -> Any:
         return HOLE
     for point in points:
         help = None
-        if isinstance(point.value, Fraction) and point.value > 1:
+        if isinstance(point.value, Quantity) and point.value.unit not in _MOMENT_UNITS:
+            help = f"a point of a run is in {alternatives(_MOMENT_UNITS)}"
+        elif isinstance(point.value, Fraction) and point.value > 1:
             help = "a stage ends at 100%"
-        elif point.every and (point.value if isinstance(point.value, Fraction) else point.value.count) <= 0:
+        elif point.every and point.value is None:
+            help = f"write '{unparse((replace(point, every=False),))}', or a period: 'every 10%', 'every 500 steps'"
+        elif point.every and point.value is not None and _size(point.value) <= 0:
             help = "write a longer period"
         elif point.every and isinstance(point.value, Fraction) and point.value < _LEAST_PERIOD:
             help = "write 'every 0.1%' or more"
         if help is not None:
-            message = f"{where} is {unparse((point,))}: it never comes, or without end"
+            message = f"{where} is '{unparse((point,))}', which never comes, or without end"
             names.reports.error("MIX0207", message, atom.scope.source, atom.span, help)
             return HOLE
     return points
 
 
-def _list_of(shape: ListOf, items: tuple[Term, ...], where: Where, names: Names) -> tuple[Any, ...]:
+def _list_of(shape: ListOf, items: tuple[Term, ...], term: Term, where: Where, names: Names) -> Any:
     values = [bind(shape.item, item, where, names) for item in items]
+    if shape.lists_things and not items:
+        message, help = f"{where} lists nothing", f"write {expected(shape.item)}, or leave the field out"
+        names.reports.error("MIX0205", message, term.scope.source, term.span, help)
+        return HOLE
+    if isinstance(shape.item, OneOf) or (isinstance(shape.item, Typed) and shape.item.kind in ("text", "location")):
+        _all_differ(items, where, names)
     if shape.entry is None:
         return tuple(values)
     first = next(iter(shape.entry.model_fields))
     return tuple(_construct(shape.entry, {first: value}) for value in values)
+
+
+def _all_differ(items: tuple[Term, ...], where: Where, names: Names) -> None:
+    """Report what is written twice."""
+    written: set[str] = set()
+    for item in items:
+        if isinstance(item, Atom) and item.scalar.text in written:
+            message = f"{item.scalar.text} stands twice in {where}"
+            names.reports.error("MIX0327", message, item.scope.source, item.span, "leave one of them out")
+        elif isinstance(item, Atom):
+            written.add(item.scalar.text)
 
 
 def _mapping_of(shape: MappingOf, table: Table, where: Where, names: Names) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lark import Lark, Token, Transformer
+from lark import Lark, Transformer
 from lark.common import LexerConf
 from lark.lexer import Lexer
 
@@ -18,30 +18,29 @@ from dsl.source import Span
 from dsl.tree import Entry, Mapping, Node, Scalar, Sequence
 
 
-def build_tree(text: str, pieces: list[Piece]) -> Mapping:
-    """The file's outermost mapping; `pieces` are tokens of `text` in an order that the grammar takes."""
-    return _grammar().parse(_Tokens(text, pieces))
+def build_tree(pieces: Iterable[Piece]) -> Mapping:
+    """The file's outermost mapping; `pieces` are its tokens in an order that the grammar takes.
+
+    They are fed to Lark one by one, as they are: making its own tokens of them took a quarter of the time.
+    """
+    parser = _grammar().parse_interactive()
+    feed = parser.parser_state.feed_token
+    for piece in pieces:
+        feed(piece)
+    return parser.feed_eof()
 
 
-class _Tokens(NamedTuple):
-    """What the structure grammar parses."""
-
-    text: str
-    pieces: list[Piece]
-
-
-class _TokenLexer(Lexer):
-    """Hands the tokens of the scanner to Lark."""
+class _NoLexer(Lexer):
+    """Lark wants a lexer; the scanner is ours."""
 
     def __init__(self, lexer_conf: LexerConf) -> None:
         pass
 
-    def lex(self, data: _Tokens) -> Iterator[Token]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for kind, start, end, column in data.pieces:
-            yield Token(kind, data.text[start:end], start, column=column, end_pos=end)
+    def lex(self, lexer_state: Any, parser_state: Any) -> Any:
+        raise NotImplementedError
 
 
-class _TreeBuilder(Transformer[Token, Mapping]):
+class _TreeBuilder(Transformer[Any, Mapping]):
     """Makes nodes of `dsl.tree` from what the grammar matches; each method takes the children of its rule."""
 
     def document(self, entries: list[Entry]) -> Mapping:
@@ -50,45 +49,39 @@ class _TreeBuilder(Transformer[Token, Mapping]):
 
     block_mapping = document
 
-    def entry(self, children: tuple[Token, Node | None]) -> Entry:
+    def entry(self, children: tuple[Piece, Node | None]) -> Entry:
         key, value = self.scalar(children[:1]), children[1]
         return Entry(key, value, Span(key.span.start, value.span.end if value else key.span.end))
 
     pair = entry
 
-    def block_sequence(self, items: list[tuple[Token, Node | None]]) -> Sequence:
+    def block_sequence(self, items: list[tuple[Piece, Node | None]]) -> Sequence:
         last, value = items[-1]
-        span = Span(_start(items[0][0]), value.span.end if value else _start(last) + 1)
+        span = Span(items[0][0].start, value.span.end if value else last.end)
         return Sequence(tuple(value for _, value in items if value is not None), "block", span)
 
-    def item(self, children: list[Token | Node | None]) -> tuple[Token | Node | None, ...]:
+    def item(self, children: list[Piece | Node | None]) -> tuple[Piece | Node | None, ...]:
         return tuple(children)
 
-    def flow_mapping(self, children: list[Token | Entry]) -> Mapping:
+    def flow_mapping(self, children: list[Piece | Entry]) -> Mapping:
         entries = tuple(child for child in children if isinstance(child, Entry))
         return Mapping(entries, "flow", _between(children))
 
-    def flow_sequence(self, children: list[Token | Node]) -> Sequence:
-        items = tuple(child for child in children if not isinstance(child, Token))
+    def flow_sequence(self, children: list[Piece | Node]) -> Sequence:
+        items = tuple(child for child in children if not isinstance(child, Piece))
         return Sequence(items, "flow", _between(children))
 
-    def scalar(self, children: Seq[Token]) -> Scalar:
-        (token,) = children
-        return read_scalar(str(token), _start(token), token.column or 0)
-
-
-def _start(token: Token) -> int:
-    assert token.start_pos is not None
-    return token.start_pos
+    def scalar(self, children: Seq[Piece]) -> Scalar:
+        (piece,) = children
+        return read_scalar(piece.text, piece.start, piece.column)
 
 
 def _between(children: Seq[object]) -> Span:
     """From an opening to a closing bracket."""
     opening, closing = children[0], children[-1]
-    assert isinstance(opening, Token)
-    assert isinstance(closing, Token)
-    assert closing.end_pos is not None
-    return Span(_start(opening), closing.end_pos)
+    assert isinstance(opening, Piece)
+    assert isinstance(closing, Piece)
+    return Span(opening.start, closing.end)
 
 
 @cache
@@ -97,7 +90,7 @@ def _grammar() -> Any:  # not all of Lark is typed
         (Path(__file__).parent / "grammar" / "structure.lark").read_text(),
         start="document",
         parser="lalr",
-        lexer=_TokenLexer,
+        lexer=_NoLexer,
         strict=True,
         transformer=_TreeBuilder(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from dsl.checks.rules import RULES
 from dsl.checks.unused import deep_extends, is_root, reached, unused
 from dsl.declarations.base import Declaration, Place, Written
 from dsl.diagnostics.diagnostic import Diagnostic
-from dsl.files import Read, read_text
+from dsl.files import Parses, Read, read_text
 from dsl.hole import HOLE, IncompleteError
 from dsl.module import Module
 from dsl.reports import Reports
@@ -22,15 +22,26 @@ from dsl.source import SourceFile
 
 
 def check(
-    paths: Iterable[str | Path], *, root: Path | None = None, allow_outside: bool = False, read: Read = read_text
+    paths: Iterable[str | Path],
+    *,
+    root: Path | None = None,
+    allow_outside: bool = False,
+    read: Read = read_text,
+    parses: Parses | None = None,
 ) -> list[Diagnostic]:
     """All that is wrong in these files and in what they import, by file and place; nothing is said twice."""
+    parses = {} if parses is None else parses
+    loaded = [load(path, root=root, allow_outside=allow_outside, read=read, parses=parses) for path in paths]
+    return findings(loaded)
+
+
+def findings(loaded: Sequence[Loaded]) -> list[Diagnostic]:
+    """All that is wrong in files that have been loaded and in what they import."""
     files = Files()
-    loaded = [load(path, root=root, allow_outside=allow_outside, read=read) for path in paths]
     used = files.used(loaded)
     reports = Reports()
     for one in loaded:
-        own = [*one.diagnostics, *(_findings(one.partial) if one.partial else ())]
+        own = [*one.diagnostics, *_without_echoes(_findings(one.partial) if one.partial else (), one.diagnostics)]
         reports.extend(files.renamed(diagnostic) for diagnostic in own)
         if one.scope is not None and one.resolver is not None:
             here = [Place(one.scope.source, each.key.span) for each in one.scope.definitions.values()]
@@ -60,7 +71,7 @@ def load_checked(
         return loaded
     reports = Reports()
     reports.extend(loaded.diagnostics)
-    reports.extend(_findings(loaded.partial))
+    reports.extend(_without_echoes(_findings(loaded.partial), loaded.diagnostics))
     diagnostics = reports.sorted()
     has_error = any(one.severity == "error" for one in diagnostics)
     return replace(loaded, module=None if has_error else loaded.partial, diagnostics=diagnostics)
@@ -99,6 +110,16 @@ def _findings(module: Module) -> Iterator[Diagnostic]:
                         yield _diagnostic(rule.code, finding, rule.severity)
                 except IncompleteError:
                     continue
+
+
+def _without_echoes(found: Iterable[Diagnostic], told: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """What the rules find, but for what stands on an error that has been told: it only follows from that."""
+    errors = [one for one in told if one.severity == "error"]
+    return [one for one in found if not any(_overlap(one, error) for error in errors)]
+
+
+def _overlap(one: Diagnostic, other: Diagnostic) -> bool:
+    return one.span.start < other.span.end and other.span.start < one.span.end and one.source.path == other.source.path
 
 
 def _diagnostic(code: str, finding: Finding, severity: Literal["error", "warning"]) -> Diagnostic:

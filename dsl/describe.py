@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from dsl.declarations.shapes import (
     AnyOf,
@@ -22,8 +22,12 @@ from dsl.declarations.shapes import (
     Typed,
 )
 from dsl.diagnostics.suggest import nearest
+from dsl.scalar_values import UNITS
 from dsl.source import Span
 from dsl.terms import Applied, Atom, Items, Table, Term
+
+if TYPE_CHECKING:
+    from dsl.declarations.base import Written
 
 _FEW = 8
 _SCALARS = {
@@ -32,7 +36,6 @@ _SCALARS = {
     "percent": "a percent (3%)",
     "boolean": "true or false",
     "range": "a range (1..4)",
-    "amount": "an amount (40%, 5M tokens, all, rest)",
     "location": "a file or location",
     "text": "text",
     "predicate": "a condition over a record's fields",
@@ -43,8 +46,11 @@ _SCALARS = {
 def expected(shape: Shape) -> str:
     """What a field takes: `a quantity in tokens or steps`."""
     match shape:
+        case Typed("amount", units=units):
+            return f"a percent, a ratio (2), a quantity in {alternatives(units)}, all or rest"
         case Typed(kind):
-            return _SCALARS[kind]
+            limits = bounds(shape)
+            return f"{_SCALARS[kind]}{f', {limits}' if limits else ''}"
         case Measured(units):
             return f"a quantity in {alternatives(units)}"
         case Moments():
@@ -60,8 +66,10 @@ def expected(shape: Shape) -> str:
         case BuiltIn(table):
             words = list(table)
             return alternatives(words) if len(words) <= _FEW else f"a call ({', '.join(words[:3])}, …)"
-        case ListOf(item):
-            return f"a list, each {expected(item)}"
+        case ListOf(OneKey(MappingOf(value))):
+            return f"a list, each 'NAME: {{LABEL: …}}' with {expected(value)}"
+        case ListOf(item, or_one):
+            return f"{f'{expected(item)}, or ' if or_one else ''}a list, each {expected(item)}"
         case MappingOf(value, keys):
             return f"a mapping from {alternatives(keys) or 'label'} to {expected(value)}"
         case OneKey(value):
@@ -74,6 +82,31 @@ def expected(shape: Shape) -> str:
             return ", or ".join(expected(one) for one in shapes)
         case _:
             assert_never(shape)
+
+
+def bounds(shape: Typed) -> str:
+    """What a scalar's bounds ask for, in words: `above 0`, `of 1 or more`, `between 0 and 1`; '' where it has none."""
+
+    def written(bound: float) -> str:
+        if shape.kind == "percent":
+            return f"{bound:.0%}"
+        return str(int(bound)) if bound == int(bound) else f"{bound:g}"
+
+    match shape.low, shape.high, shape.above, shape.below:
+        case float() | int() as low, float() | int() as high, None, None:
+            return f"between {written(low)} and {written(high)}"
+        case low, high, above, below:
+            least = (
+                f"above {written(above)}"
+                if above is not None
+                else f"of {written(low)} or more"
+                if low is not None
+                else ""
+            )
+            most = (
+                f"below {written(below)}" if below is not None else f"up to {written(high)}" if high is not None else ""
+            )
+            return " and ".join(filter(None, (least, most)))
 
 
 def described(term: Term) -> str:
@@ -111,6 +144,40 @@ def known_help(word: str, known: Iterable[str]) -> str:
     if not words:
         return "there are none"
     return f"write {alternatives(words)}" if len(words) <= _FEW else f"there are {', '.join(words)}"
+
+
+def unknown_field_help(written: str, model: type[Written], *, is_call: bool) -> str:
+    """What to write instead of a field that isn't there: one that is like it, or one that has it inside."""
+    fields = model.by_written_name()
+    help = known_help(written, fields)
+    if help.startswith("did") and written not in UNITS:
+        return help
+    conditions = [name for name, one in fields.items() if one.facts.shape == Typed("predicate")]
+    if conditions and is_call:
+        return f"write '{written} == …' to compare a field of the record"
+    for name, one in fields.items():
+        if written in _inner_names(one.facts.shape):
+            return (
+                f"write '{name}.{written}=…'"
+                if is_call
+                else f"'{written}' stands inside '{name}': {name}: NAME({written}=…)"
+            )
+        if written in getattr(one.facts.shape, "units", ()):
+            return f"write '{name}: 3 {written}'"
+    return help
+
+
+def _inner_names(shape: Shape) -> set[str]:
+    """The fields of what can stand in a field."""
+    match shape:
+        case BuiltIn(table):
+            return {name for model in table.values() for name in model.by_written_name()}
+        case Record(model):
+            return set(model.by_written_name())
+        case AnyOf(shapes):
+            return {name for one in shapes for name in _inner_names(one)}
+        case _:
+            return set()
 
 
 def alternatives(words: Iterable[str]) -> str:

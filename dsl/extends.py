@@ -9,6 +9,7 @@ from dsl.declarations.base import Written
 from dsl.declarations.shapes import AnyOf, BuiltIn, MappingOf, Record, Shape
 from dsl.describe import known_help
 from dsl.hole import HOLE
+from dsl.names import meaning
 from dsl.source import Span
 from dsl.terms import Applied, Atom, Cell, Items, Table, Term
 from dsl.tree import Scalar
@@ -25,22 +26,40 @@ def extended(model: type[Written], old: Cells, new: Cells, names: Names) -> dict
 def replaced(model: type[Written], old: Cells, call: Applied, owner: str, names: Names) -> dict[str, Cell]:
     """The fields of `old` with a call's arguments in their place; a dotted path reaches inside a field."""
     cells = dict(old)
-    for path, argument in arguments(model, call, owner, names).items():
+    given = arguments(model, call, owner, names)
+    for path, argument in given.items():
+        if outer := next((one for one in given if path.startswith(f"{one}.")), None):
+            message = f"'{outer}' and '{path}' in {owner} both say what '{path}' is"
+            help = f"leave '{path}' out, and write its value in '{outer}'"
+            names.reports.error("MIX0221", message, argument.scope.source, argument.key.span, help)
+            continue
         _put(model, cells, path.split("."), argument, Where(path, owner), names)
     return cells
 
 
-def _merged(old: Cells, new: Cells, shape_of: Callable[[str], Shape | None], names: Names) -> dict[str, Cell]:
+def _merged(
+    old: Cells, new: Cells, shape_of: Callable[[str], Shape | None], names: Names, *, are_names: bool = False
+) -> dict[str, Cell]:
+    """The cells of `old` with those of `new`. Keys that `are_names` are the same if they mean the same declaration."""
     cells = dict(old)
-    for key, cell in new.items():
+    for written, cell in new.items():
+        key = _same_key(written, cell, cells) if are_names else written
+        if _is_drop(cell):
+            if cells.pop(key, None) is None:
+                message, help = f"there is no '{written}' to drop", known_help(written, cells)
+                names.reports.error("MIX0218", message, cell.scope.source, cell.key.span, help)
+            continue
         value = names.follow(cell.value) if cell.value else None
+        if value is HOLE:
+            cells[key] = cell
+            continue
         shape = shape_of(key)
         inner = _inside(shape) if shape else None
         if isinstance(value, Table) and inner:
             before = cells[key].value if key in cells else None
             before = names.follow(before) if before else None
-            kept: Cells = before.cells if isinstance(before, Table) else {}
-            merged = _merged(_without(kept, value, shape, names), _but_drops(value, shape), inner, names)
+            kept: Cells = before.cells if before is not HOLE and isinstance(before, Table) else {}
+            merged = _merged(kept, value.cells, inner, names, are_names=_has_names(shape))
             value = Table(merged, value.span, value.scope)
         cells[key] = Cell(cell.key, value, cell.scope)
     return cells
@@ -64,17 +83,21 @@ def _is_drop(cell: Cell) -> bool:
     return isinstance(cell.value, Atom) and cell.value.scalar.text == "drop" and cell.value.scalar.style == "plain"
 
 
-def _without(kept: Cells, table: Table, shape: Shape | None, names: Names) -> dict[str, Cell]:
-    """What `{key: drop}` leaves of a mapping."""
-    dropped = {key: cell for key, cell in table.cells.items() if not isinstance(shape, Record) and _is_drop(cell)}
-    for key in dropped.keys() - kept.keys():
-        message = f"there is no '{key}' to drop"
-        names.reports.error("MIX0218", message, dropped[key].scope.source, dropped[key].key.span, known_help(key, kept))
-    return {key: cell for key, cell in kept.items() if key not in dropped}
+def _has_names(shape: Shape | None) -> bool:
+    """Whether the keys of a mapping are names of declarations."""
+    match shape:
+        case MappingOf(keys=keys):
+            return bool(keys)
+        case AnyOf(shapes):
+            return any(_has_names(one) for one in shapes)
+        case _:
+            return False
 
 
-def _but_drops(table: Table, shape: Shape | None) -> dict[str, Cell]:
-    return {key: cell for key, cell in table.cells.items() if isinstance(shape, Record) or not _is_drop(cell)}
+def _same_key(written: str, cell: Cell, cells: Cells) -> str:
+    """The key of `cells` that means what `written` means in its own file."""
+    meant = meaning(written, cell.scope)
+    return next((key for key, one in cells.items() if meaning(one.key.text, one.scope) == meant), written)
 
 
 def _put(
@@ -84,6 +107,11 @@ def _put(
     name, *rest = path
     field = model.by_written_name().get(name)
     key = argument.key
+    if not rest and _is_drop(argument):
+        if cells.pop(name, None) is None:
+            message = f"{where.owner} has no '{name}' to drop"
+            names.reports.error("MIX0218", message, argument.scope.source, argument.key.span, known_help(name, cells))
+        return
     if not rest or field is None:
         cells[name] = Cell(_first_part(key, path), argument.value, argument.scope)
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from dsl.arguments import read_node
 from dsl.declarations import KINDS
 from dsl.describe import known_help
-from dsl.parse import parse
+from dsl.parse import Parsed, parse_again
 from dsl.reports import Reports
 from dsl.scope import Definition, Import, Scope
 from dsl.source import SourceFile, Span
@@ -26,6 +26,7 @@ EDITION = "2026"
 ROOT_MARKS = (".git", "pyproject.toml", "mixc.toml")
 RESERVED = ("base", "none")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+_JOINED = re.compile(r"([a-z_]+) *[:=] *([^:= ].*)")
 NAME_HELP = "a name is lower-case letters, digits and '_', and starts with a letter"
 
 
@@ -40,30 +41,32 @@ def project_root(path: Path) -> Path:
     return next((folder for folder in folders if any((folder / mark).exists() for mark in ROOT_MARKS)), path.parent)
 
 
-Parsed = tuple[SourceFile, Document | None, tuple[int, ...]]
-"""A file's text, its tree, and where its mistakes of form stand."""
+Parses = dict[Path, Parsed]
+"""What has been parsed so far. It may be kept: a file is parsed again once its text is another."""
 
 
 @dataclass
 class Loader:
-    """Reads files, and remembers what it has read."""
+    """Reads files, each once."""
 
     reports: Reports
     read: Read
     root: Path
     allow_outside: bool
-    documents: dict[Path, Parsed] = field(default_factory=dict[Path, Parsed])
+    parses: Parses = field(default_factory=Parses)
+    opened: Parses = field(default_factory=Parses)
     scopes: dict[object, Scope] = field(default_factory=dict[object, Scope])
 
     def open(self, path: Path, shown: str) -> Parsed:
         """A file's text and tree, its mistakes of form reported. Raises OSError and UnicodeDecodeError."""
-        if path not in self.documents:
-            source = SourceFile(shown, self.read(path))
-            document, diagnostics = parse(source)
-            self.reports.extend(diagnostics)
-            mistakes = tuple(one.span.start for one in diagnostics if one.severity == "error")
-            self.documents[path] = source, document, mistakes
-        return self.documents[path]
+        if path not in self.opened:
+            text = self.read(path)
+            before = self.parses.get(path)
+            if before is None or before.source.text != text:
+                self.parses[path] = parse_again(SourceFile(shown, text), before.blocks if before else {})
+            self.opened[path] = self.parses[path]
+            self.reports.extend(self.opened[path].diagnostics)
+        return self.opened[path]
 
     def scope(
         self, path: Path, shown: str, given: Mapping[str, Cell], sets: Mapping[str, str], chain: tuple[Path, ...] = ()
@@ -79,10 +82,10 @@ class Loader:
             frozenset(sets.items()),
         )
         if identity not in self.scopes:
-            source, document, mistakes = self.open(path, shown)
-            scope = self.scopes[identity] = Scope(source, path, self.root, mistakes=mistakes)
-            if document:
-                self._fill(scope, document, given, sets, (*chain, path))
+            parsed = self.open(path, shown)
+            mistakes = tuple(one.span.start for one in parsed.diagnostics)
+            scope = self.scopes[identity] = Scope(parsed.source, path, self.root, mistakes=mistakes)
+            self._fill(scope, parsed.document, given, sets, (*chain, path))
         return self.scopes[identity]
 
     def _fill(
@@ -109,10 +112,28 @@ class Loader:
                 }
                 scope.imports[alias] = Import(cell.key, self._import(cell, nested, chain))
         starts = [entry.key.span.start for entry in document.root.entries] + [len(scope.source.text) + 1]
+        empty: Entry | None = None
         for entry, following in zip(document.root.entries, starts[1:], strict=True):
+            if empty is not None and self._is_field_of(empty, entry, scope):
+                continue
+            empty = entry if entry.value is None else None
             if entry.key.text not in DIRECTIVES:
                 is_whole = not any(entry.key.span.start <= place < following for place in scope.mistakes)
                 self._define(scope, entry, is_whole)
+
+    def _is_field_of(self, empty: Entry, entry: Entry, scope: Scope) -> bool:
+        """Whether a top-level key is meant as a field of the declaration above it, which is empty: then it is reported,
+        the first of them alone."""
+        kind, _, name = empty.key.text.partition(" ")
+        if kind not in KINDS or entry.key.text not in KINDS[kind].by_written_name():
+            return False
+        definition = scope.definitions.get(name.strip())
+        if definition is None or definition.is_whole:
+            message, help = f"'{entry.key.text}' isn't indented", f"indent the lines of {empty.key.text} by two blanks"
+            self.reports.error("MIX0103", message, scope.source, entry.key.span, help)
+        if definition is not None:
+            scope.definitions[definition.name] = replace(definition, is_whole=False)
+        return True
 
     def _edition(self, scope: Scope, entry: Entry | None) -> None:
         if entry is None:
@@ -192,6 +213,9 @@ class Loader:
         if path is None:
             return None
         source, span = cell.scope.source, path.span
+        if not path.text.strip() or "\0" in path.text:
+            self.reports.error("MIX0214", "this names no file", source, span, "write the path of a .mix file")
+            return None
         target = Path(os.path.realpath(cell.scope.path.parent / path.text))
         if not self.allow_outside and not target.is_relative_to(self.root):
             help = "move it into the project, or say --allow-outside"
@@ -264,10 +288,10 @@ class Loader:
         if isinstance(entry.value, MappingNode):
             cells = as_cells(entry.value, scope)
         elif entry.value is not None:
-            message = f"{kind} {name} takes a mapping of fields"
-            self.reports.error(
-                "MIX0205", message, scope.source, entry.value.span, "write 'FIELD: VALUE' on the lines below"
-            )
+            message, help = f"{kind} {name} takes a mapping of fields", "write 'FIELD: VALUE' on the lines below"
+            if isinstance(entry.value, Scalar) and (joined := _JOINED.fullmatch(entry.value.text)):
+                help = f"write '{joined[1]}: {joined[2]}', with a blank after the colon"
+            self.reports.error("MIX0205", message, scope.source, entry.value.span, help)
         else:
             cells = {}
         scope.definitions[name] = Definition(kind if kind in KINDS else None, name, entry.key, cells, scope, is_whole)

@@ -149,9 +149,13 @@ def _eval(name: Name, atom: Atom, names: Declarations) -> Any:
     """An eval, or a member of a suite: `assessment.adherence`."""
     declared, rest, _ = names.named(name.text, atom.scope, name.span, ("eval",))
     while rest and declared is not HOLE:
+        if declared.suite is HOLE:
+            return HOLE
         members = {member.name: member for member in declared.suite if member is not HOLE}
         members |= {key.rpartition(".")[2]: member for key, member in reversed(members.items())} | members
         found = next((one for one in _starts(rest) if one in members), None)
+        if found is None and any(member is HOLE for member in declared.suite):
+            return HOLE
         if found is None:
             message = f"'{name.text}' is no member of a suite"
             help = known_help(rest, members) if members else f"'{declared.name}' is no suite"

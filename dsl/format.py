@@ -1,4 +1,4 @@
-"""The formatter: one way to write a file. It keeps the tree and the comments, and changes how they are written."""
+"""The formatter: one way to write a file. It keeps the values and the comments, and changes how they are written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.format_scalar import WIDTH, as_mapping, flow_text, key_text, pair_text, scalar_lines
 from dsl.parse import parse
 from dsl.source import SourceFile
+from dsl.spacing import respaced, text_places
 from dsl.tree import Document, Entry, Mapping, Node, Scalar, Sequence
 
 _STEP = 2  # blanks a level
@@ -18,9 +19,15 @@ def format_source(source: SourceFile) -> tuple[str, list[Diagnostic]]:
     document, diagnostics = parse(source)
     if diagnostics:
         return source.text, diagnostics
+    spaced = respaced(document)
+    if spaced is not source:
+        document, _ = parse(spaced)
     printer = _Printer(document)
-    printer.block(document.root, 0, None, len(source.text))
-    return "".join(f"{line}\n" for line in printer.lines), []
+    printer.block(document.root, 0, None, len(spaced.text))
+    text = "".join(f"{line}\n" for line in printer.lines)
+    if printer.has_split_calls:  # what they hold stands in fields of its own now, and is broken like any other
+        return format_source(SourceFile(source.path, text))
+    return text, []
 
 
 class _Printer:
@@ -34,7 +41,9 @@ class _Printer:
         self.lines: list[str] = []
         self.source = document.source
         self.comments = list(reversed(document.comments))  # those still to write, the next one last
+        self.texts = text_places(document)
         self.keeps_blanks = False  # the lines end with a text whose last empty lines count
+        self.has_split_calls = False
 
     # Blocks.
 
@@ -75,7 +84,8 @@ class _Printer:
                 self.block(node, indent + _STEP, None, limit)
 
     def scalar(self, node: Scalar, indent: int, lead: str) -> None:
-        mapping = as_mapping(node, indent, lead)
+        mapping = None if node.span.start in self.texts else as_mapping(node, indent, lead)
+        self.has_split_calls |= mapping is not None
         first, *rest = mapping or scalar_lines(node, self.source, indent, len(lead) + 1)
         is_block = bool(mapping) or node.style in ("literal", "folded")  # so that a comment may end its first line
         self.lines += [f"{lead} {first}".rstrip(), *([] if is_block else rest)]

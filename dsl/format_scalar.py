@@ -43,7 +43,7 @@ def scalar_lines(scalar: Scalar, source: SourceFile, indent: int, column: int) -
     margin = " " * (indent + 2)
     if scalar.style in ("literal", "folded"):
         first, *rest = _block_text_lines(scalar, source)
-    elif scalar.style == "plain" or _may_be_plain(scalar):
+    elif scalar.style == "plain" or may_be_plain(scalar.text):
         first, *rest = _plain_lines(scalar, source, column)
     else:
         first, *rest = _quoted_lines(scalar, source)
@@ -55,7 +55,7 @@ def as_mapping(scalar: Scalar, indent: int, lead: str) -> list[str] | None:
 
     None for what isn't such a call, or can't be written so because an argument has no name.
     """
-    if scalar.style != "plain" or len(lead) + 1 + len(scalar.text) <= WIDTH:
+    if len(lead) + 1 + len(scalar.text) <= WIDTH or not (scalar.style == "plain" or may_be_plain(scalar.text)):
         return None
     try:
         call = parse_scalar("call", scalar)
@@ -78,7 +78,7 @@ def as_mapping(scalar: Scalar, indent: int, lead: str) -> list[str] | None:
 
 
 def _inline_text(scalar: Scalar, source: SourceFile) -> str:
-    if scalar.style == "plain" or _may_be_plain(scalar, in_flow=True):
+    if scalar.style == "plain" or may_be_plain(scalar.text, in_flow=True):
         return scalar.text
     written = _written(scalar, source)
     return double_quoted(scalar.text) if "\n" in written else written
@@ -86,10 +86,11 @@ def _inline_text(scalar: Scalar, source: SourceFile) -> str:
 
 def _plain_lines(scalar: Scalar, source: SourceFile, column: int) -> list[str]:
     """On one line if it fits; else a flow is broken before each `|>`, and other text keeps its lines."""
-    lines = [line.strip() for line in _written(scalar, source).split("\n")]
+    is_plain = scalar.style == "plain"
+    lines = [line.strip() for line in _written(scalar, source).split("\n")] if is_plain else [scalar.text]
     if "\n" in scalar.text:
         return lines
-    if column + len(scalar.text) <= WIDTH or scalar.style != "plain":
+    if column + len(scalar.text) <= WIDTH:
         return [scalar.text]
     return _flow_lines(scalar.text) or lines
 
@@ -138,9 +139,8 @@ def _written(scalar: Scalar, source: SourceFile) -> str:
     return source.text[scalar.span.start : scalar.span.end].replace("\r\n", "\n")
 
 
-def _may_be_plain(scalar: Scalar, *, in_flow: bool = False) -> bool:
-    """Whether a quoted scalar means the same without quotes: with them `$name` and `drop` are only text."""
-    text = scalar.text
+def may_be_plain(text: str, *, in_flow: bool = False) -> bool:
+    """Whether a text means the same without quotes: with them `$name` and `drop` are only text."""
     if text.startswith("$") or text == "drop":
         return False
     return _reads_as(f"k: [{text}]" if in_flow else f"k: {text}", "k", text)

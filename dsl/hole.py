@@ -12,8 +12,8 @@ class IncompleteError(Exception):
 class Hole:
     """Stands in a declaration for a value that is wrong or missing; whatever looks into it stops with IncompleteError.
 
-    So a check is written as if every value were there, and says nothing about those that aren't. `type(x)` is the one
-    question that can't be stopped: ask `x.__class__`.
+    So a check is written as if every value were there, and says nothing about those that aren't. Two questions can't be
+    stopped: `type(x)` (ask `x.__class__`) and `x is None` (ask whether it `is HOLE` before).
     """
 
     def _stop(self, *_: Any) -> NoReturn:
@@ -22,6 +22,7 @@ class Hole:
     __getattr__ = __bool__ = __iter__ = __len__ = __contains__ = __getitem__ = _stop
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __hash__ = _stop  # pyright: ignore[reportAssignmentType]
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stop
+    __str__ = __format__ = _stop  # pyright: ignore[reportAssignmentType]
     __class__ = property(_stop)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
 

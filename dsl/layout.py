@@ -27,7 +27,7 @@ def add_indentation(reader: Reader) -> Iterator[Piece]:
     blocks = [_Block(0, "KEY")]
     dropping = False
     for piece in reader.pieces:
-        kind, top = piece.kind, blocks[-1]
+        kind, top = piece.type, blocks[-1]
         if kind != "KEY" and kind != "DASH":
             if not dropping:
                 top.waits = False
@@ -60,7 +60,7 @@ def add_indentation(reader: Reader) -> Iterator[Piece]:
 def _depth(blocks: list[_Block], piece: Piece) -> int | None:
     """The index of the innermost block that a key or dash continues."""
     for depth in range(len(blocks) - 1, -1, -1):
-        if blocks[depth].column == piece.column and blocks[depth].kind == piece.kind:
+        if blocks[depth].column == piece.column and blocks[depth].kind == piece.type:
             return depth
     return None
 
@@ -84,7 +84,7 @@ def _misplaced(reader: Reader, blocks: list[_Block], piece: Piece) -> tuple[int,
 
     Gives the index of the block to go on with, and whether to leave out what is misplaced.
     """
-    what, other = ("a list item", "keys") if piece.kind == "DASH" else ("a key", "list items")
+    what, other = ("a list item", "keys") if piece.type == "DASH" else ("a key", "list items")
     help = "align it with the line that it belongs beside"
     depth = next((depth for depth, block in enumerate(blocks) if block.column >= piece.column), None)
     if depth is None:
@@ -94,10 +94,10 @@ def _misplaced(reader: Reader, blocks: list[_Block], piece: Piece) -> tuple[int,
         if is_first:
             message, help = "the first line of a file is indented", "start it in the first column"
             blocks[-1].column = piece.column
-        drop = not is_first or piece.kind == "DASH"
+        drop = not is_first or piece.type == "DASH"
     else:
         block = blocks[depth]
-        drop = block.kind != piece.kind
+        drop = block.kind != piece.type
         message = (
             f"{what} among {other}" if block.column == piece.column else f"{what} that is aligned with no line above"
         )

@@ -24,13 +24,14 @@ _NOT_BLANK = re.compile(r"[^ ]")
 
 
 class Piece(NamedTuple):
-    """A token of the structure grammar: the text from `start` to `end`."""
+    """A token of the structure grammar: the text from `start` to `end`. Lark asks a token for its `type` alone."""
 
-    kind: PieceKind
+    type: PieceKind
     start: int
     end: int
     column: int = 0
     """From 0: where a key or dash stands in its line; of a block text: where its lines start."""
+    text: str = ""
 
 
 class Line(NamedTuple):
@@ -63,20 +64,20 @@ def split_lines(text: str) -> list[Line]:
 
 @dataclass
 class Reader:
-    """`number` is the line that is being read, from 0; `position` the offset of what comes next in it."""
+    """`line` is being read, `number` counts it from 0; `position` is the offset of what comes next in it."""
 
     text: str
     report: Report
     lines: list[Line]
     number: int = 0
+    line: Line = field(init=False)
     position: int = 0
     mistakes: int = 0
     pieces: list[Piece] = field(default_factory=list[Piece])
     comments: list[Comment] = field(default_factory=list[Comment])
 
-    @property
-    def line(self) -> Line:
-        return self.lines[self.number]
+    def __post_init__(self) -> None:
+        self.line = self.lines[0]
 
     @property
     def column(self) -> int:
@@ -88,14 +89,15 @@ class Reader:
 
     def peek(self, length: int = 1) -> str:
         """What comes next in this line; shorter at its end."""
-        return self.text[self.position : min(self.position + length, self.line.end)]
+        end = self.position + length
+        return self.text[self.position : end if end < self.line.end else self.line.end]
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """`pattern` at this position, within this line."""
         return pattern.match(self.text, self.position, self.line.end)
 
     def emit(self, kind: PieceKind, start: int, end: int, column: int = 0) -> None:
-        self.pieces.append(Piece(kind, start, end, column))
+        self.pieces.append(Piece(kind, start, end, column, self.text[start:end]))
 
     def mistake(self, code: str, message: str, start: int, end: int, help: str) -> None:
         self.mistakes += 1
@@ -137,4 +139,5 @@ class Reader:
 
     def go_to(self, number: int) -> None:
         """Go on to the first character of line `number`."""
-        self.number, self.position = number, self.lines[number].first
+        self.number, self.line = number, self.lines[number]
+        self.position = self.line.first

@@ -57,10 +57,30 @@ def _unknown(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], report
     if not dot and alias in scope.imports:
         message, help = f"'{text}' is an import, not a declaration", f"write '{text}.NAME'"
     elif text == "base":
-        message, help = "'base' means a model only in the arms of a study", "name the model itself"
+        message, help = "'base' means a model only as the start of a study's arms", "name the model itself"
+    elif text == "none":
+        message, help = (
+            "'none' is a level of a matrix, not a model or a stage",
+            "leave it out; an arm without training is 'base'",
+        )
+    elif text == "drop":
+        message = "nothing is taken over here that could be dropped"
+        help = "'drop', without quotes, takes back what 'extends' gives"
+    elif (inner := _through_two(text, scope)) is not None:
+        message, help = f"unknown name '{text}': a name goes through one import", inner
     else:
         message, help = f"unknown name '{text}'", _suggestion(text, names_in(scope, kinds))
     reports.error("MIX0210", message, scope.source, span, help)
+
+
+def _through_two(text: str, scope: Scope) -> str | None:
+    """The mend for a name of a file that an imported file imports."""
+    first, second, *rest = [*text.split("."), ""]
+    imported = scope.imports[first].scope if first in scope.imports else None
+    inner = imported.imports[second].scope if imported and second in imported.imports else None
+    if inner is None or not rest[0]:
+        return None
+    return f"import {inner.source.path} here too, and write '{second}.{rest[0]}'"
 
 
 def _suggestion(text: str, names: list[str]) -> str:
@@ -70,6 +90,14 @@ def _suggestion(text: str, names: list[str]) -> str:
     if len(names) <= 8 or known_help(text, names).startswith("did"):
         return known_help(text, names) if names else "nothing of that kind is declared here or in an import"
     return "declare it here, or import the file that does"
+
+
+def meaning(text: str, scope: Scope) -> Definition | str:
+    """The definition that a name means, or the text itself where it means none; reports nothing."""
+    alias, _, after = text.partition(".")
+    imported = scope.imports[alias].scope if alias in scope.imports else None
+    found = imported.definitions.get(after) if imported else scope.definitions.get(text)
+    return found or text
 
 
 def names_in(scope: Scope, kinds: tuple[str, ...]) -> list[str]:

@@ -27,23 +27,25 @@ _FOLD = r" *\r?\n[ \r\n]*"
 _PLAIN_PIECE = re.compile(rf"{_FOLD}|[^ \r\n]+| +")
 _SINGLE_PIECE = re.compile(rf"{_FOLD}|''|[^ '\r\n]+| +")
 _DOUBLE_PIECE = re.compile(rf"{ESCAPE.pattern}|{_FOLD}|[^ \\\r\n]+| +", re.DOTALL)
+_QUOTES = frozenset("'\"|>")
 _CHOMPING = re.compile(r"[+-]")
 
 
 def read_scalar(raw: str, start: int, indent: int) -> Scalar:
     """The scalar that is written as `raw` at offset `start`; the lines of a block text start in column `indent`."""
     span = Span(start, start + len(raw))
-    match raw[:1]:
+    first = raw[:1]
+    if first not in _QUOTES and "\n" not in raw:
+        return Scalar(raw, "plain", span)
+    match first:
         case "'":
             return _build(_SINGLE_PIECE, raw, "single", span)
         case '"':
             return _build(_DOUBLE_PIECE, raw, "double", span)
         case "|" | ">":
             return _read_block(raw, indent, span)
-        case _ if "\n" in raw:
-            return _build(_PLAIN_PIECE, raw, "plain", span)
         case _:
-            return Scalar(raw, "plain", span)
+            return _build(_PLAIN_PIECE, raw, "plain", span)
 
 
 def _build(pieces: re.Pattern[str], raw: str, style: ScalarStyle, span: Span) -> Scalar:

@@ -18,7 +18,7 @@ from dsl.declarations.studies import Study
 from dsl.describe import head, known_help
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.extends import extended, replaced
-from dsl.files import Loader, Read, project_root, read_text
+from dsl.files import NAME, Loader, Parses, Read, project_root, read_text
 from dsl.flows import bind_claim, bind_flow, bind_reference
 from dsl.hole import HOLE
 from dsl.module import Module
@@ -56,16 +56,18 @@ def load(
     root: Path | None = None,
     allow_outside: bool = False,
     read: Read = read_text,
+    parses: Parses | None = None,
 ) -> Loaded:
     """A `.mix` file with all that it imports. Never raises on bad input: what is wrong is in the diagnostics.
 
     `sets` are constants to change, as `--set` gives them: `name` or `alias.name` to the text of a value.
     `root` is the project's folder, else the nearest above the file with `.git`, `pyproject.toml` or `mixc.toml`.
+    `parses` holds what earlier calls have parsed, and takes what this one does.
     """
     reports = Reports()
     full = Path(os.path.realpath(path))
     root = Path(os.path.realpath(root)) if root else project_root(full)
-    loader = Loader(reports, read, root, allow_outside)
+    loader = Loader(reports, read, root, allow_outside, {} if parses is None else parses)
     try:
         scope = loader.scope(full, str(path), {}, dict(sets or {}))
     except OSError as error:
@@ -88,11 +90,7 @@ def load(
 
 def _without_echoes(diagnostics: list[Diagnostic], loader: Loader) -> list[Diagnostic]:
     """All but what the binder says of a line whose form is wrong: that only follows from it."""
-    lines = {
-        (source.path, source.position(place)[0])
-        for source, _, mistakes in loader.documents.values()
-        for place in mistakes
-    }
+    lines = {_first_line(mistake) for parsed in loader.opened.values() for mistake in parsed.diagnostics}
     return [one for one in diagnostics if not (one.code >= "MIX0150" and _first_line(one) in lines)]
 
 
@@ -165,6 +163,7 @@ class Resolver:
             if cell is None or definition.kind is None:
                 self.fields[definition] = own, None
             elif (parent := self._parent(definition, cell)) is None:
+                self.damaged.add(definition)
                 self.fields[definition] = own, {}
             else:
                 self.extending.append(definition)
@@ -179,24 +178,25 @@ class Resolver:
     def _parent(self, definition: Definition, cell: Cell) -> Definition | None:
         value = self.follow(cell.value) if cell.value else None
         source, kind = cell.scope.source, definition.kind or ""
-        if not isinstance(value, Atom):
-            if value is not HOLE:
-                help = f"write 'extends: NAME', a {kind} to start from"
-                self.reports.error(
-                    "MIX0205", f"'extends' in {definition.title} takes a name", source, cell.key.span, help
-                )
+        if value is HOLE:
             return None
-        found = look_up(value.scalar.text, value.scope, value.span, (kind,), self.reports)
+        if not isinstance(value, Atom):
+            help = f"write 'extends: NAME', a {kind} to start from"
+            self.reports.error("MIX0205", f"'extends' in {definition.title} takes a name", source, cell.key.span, help)
+            return None
+        name, opened, _ = value.scalar.text.partition("(")
+        if opened:
+            help = f"write 'extends: {name}', and what differs as fields on the lines below"
+            message = f"'extends' in {definition.title} takes a name, not a call"
+            self.reports.error("MIX0205", message, source, value.span, help)
+            return None
+        found = look_up(name, value.scope, value.span, (kind,), self.reports)
         if found is None:
             return None
         parent = found.definition
         if parent is definition or parent in self.extending:
-            ring = (
-                [*self.extending[self.extending.index(parent) :], parent]
-                if parent in self.extending
-                else [definition, parent]
-            )
-            self._cycle(ring, value)
+            ring = [*self.extending, definition]
+            self._cycle([*ring[ring.index(parent) :], parent], value)
             return None
         self.uses.setdefault(definition, set()).add(parent)
         return parent if parent.cells is not None else None
@@ -233,6 +233,8 @@ class Resolver:
         if not isinstance(term, Atom) or term.scalar.style != "plain" or not term.scalar.text.startswith("$"):
             return term
         name = term.scalar.text[1:]
+        if not NAME.fullmatch(name):
+            return term  # no constant has such a name: the field's own rule tells what is wrong
         cell = term.scope.constants.get(name)
         if cell is None or cell.value is None:
             if cell is None and term.scope.is_whole:
@@ -254,7 +256,7 @@ class Resolver:
         if "://" in text:
             return text
         path = os.path.normpath(atom.scope.path.parent / text)
-        if not self.allow_outside and not Path(os.path.realpath(path)).is_relative_to(self.root):
+        if not self.allow_outside and not f"{os.path.realpath(path)}/".startswith(os.path.join(self.root, "")):
             help = "move it into the project, or say --allow-outside"
             self.reports.error("MIX0216", f"'{text}' is outside the project", atom.scope.source, atom.span, help)
             return HOLE

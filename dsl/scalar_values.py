@@ -12,7 +12,6 @@ from lark.tree import Meta
 
 from dsl.diagnostics.suggest import nearest
 from dsl.source import Span
-from dsl.tree import Scalar
 from dsl.values import (
     Amount,
     Argument,
@@ -55,7 +54,7 @@ _NAMED_ARGUMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)\s*=(?!=)\s*")
 
 
 class ScalarError(Exception):
-    """A scalar's text that its type doesn't take; `span` is in the file."""
+    """A text that its type doesn't take; `span` is in the text, or in the file once that is known."""
 
     def __init__(self, message: str, span: Span, help: str, code: str) -> None:
         super().__init__(message)
@@ -72,20 +71,18 @@ def _with_place(builder: _T) -> _T:
 
 @_with_place
 class Builder(Transformer[Token, object]):
-    """Makes the value of a scalar from its parse tree. Each method is a rule of the grammar."""
+    """Makes the value of a text from its parse tree. Each method is a rule of the grammar."""
 
-    def __init__(self, scalar: Scalar) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self._scalar = scalar
+        self._text = text
 
     def _written(self, meta: Meta) -> str:
-        return self._scalar.text[meta.start_pos : meta.end_pos]
+        return self._text[meta.start_pos : meta.end_pos]
 
     def _span(self, meta: Meta, start: int = 0, end: int | None = None) -> Span:
-        """Where in the file a rule's text stands, or its part from `start` to `end`."""
-        last = meta.end_pos if end is None else meta.start_pos + end
-        first = self._scalar.offset(meta.start_pos + start)
-        return Span(first, self._scalar.offset(last - 1) + 1 if last > meta.start_pos + start else first)
+        """Where in the text a rule stands, or its part from `start` to `end`."""
+        return Span(meta.start_pos + start, meta.end_pos if end is None else meta.start_pos + end)
 
     def magnitude(self, meta: Meta, children: list[Token]) -> Fraction:
         return _exact(children[0])
@@ -114,37 +111,37 @@ class Builder(Transformer[Token, object]):
 
     def quantity(self, meta: Meta, children: tuple[Fraction, Unit]) -> Quantity:
         count, unit = children
-        return Quantity(count if unit in _FRACTIONAL else self._whole(count, meta), unit, self._span(meta))
+        return Quantity(count if unit in _FRACTIONAL else self._whole(count, meta), unit)
 
     def memory(self, meta: Meta, children: list[Token]) -> Quantity:
-        return Quantity(self._whole(_exact(children[0].removesuffix("B")), meta), "bytes", self._span(meta))
+        return Quantity(self._whole(_exact(children[0].removesuffix("B")), meta), "bytes")
 
     def percent_amount(self, meta: Meta, children: list[Fraction]) -> Amount:
-        return Amount("percent", children[0], self._span(meta))
+        return Amount("percent", children[0])
 
     def ratio_amount(self, meta: Meta, children: list[Fraction]) -> Amount:
-        return Amount("ratio", children[0], self._span(meta))
+        return Amount("ratio", children[0])
 
     def quantity_amount(self, meta: Meta, children: list[Quantity]) -> Amount:
-        return Amount("quantity", children[0], self._span(meta))
+        return Amount("quantity", children[0])
 
     def word_amount(self, meta: Meta, children: list[Token]) -> Amount:
-        return Amount("all" if children[0].type == "ALL" else "rest", None, self._span(meta))
+        return Amount("all" if children[0].type == "ALL" else "rest")
 
     def when(self, meta: Meta, children: list[Point]) -> tuple[Point, ...]:
         return tuple(children)
 
     def every(self, meta: Meta, children: list[Point]) -> Point:
-        return replace(children[0], every=True, span=self._span(meta))
+        return replace(children[0], every=True)
 
     def point(self, meta: Meta, children: tuple[Token | Fraction | Quantity, Name | None]) -> Point:
         moment, stage = children
-        of, span = stage.text if stage else None, self._span(meta)
+        of = stage.text if stage else None
         if isinstance(moment, Token):
-            return Point("start" if moment.type == "START" else "end", None, of, span=span)
+            return Point("start" if moment.type == "START" else "end", None, of)
         if isinstance(moment, Quantity):
-            return Point("quantity", moment, of, span=span)
-        return Point("fraction", moment, of, span=span)
+            return Point("quantity", moment, of)
+        return Point("fraction", moment, of)
 
     def range(self, meta: Meta, children: tuple[Fraction, Fraction]) -> Range:
         low, high = children
@@ -152,7 +149,7 @@ class Builder(Transformer[Token, object]):
             written = self._written(meta)
             message = f"the range '{written}' holds nothing"
             raise ScalarError(message, self._span(meta), "write the lower bound first: 'low..high'", "MIX0154")
-        return Range(low, high, self._span(meta))
+        return Range(low, high)
 
     def boolean(self, meta: Meta, children: list[Token]) -> bool:
         return children[0].type == "TRUE"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
@@ -19,6 +22,9 @@ ScalarKind = Literal[
     "count", "quantity", "amount", "when", "range", "number", "percent", "boolean", "word", "name", "call", "flow",
     "predicate", "claim", "location", "text",
 ]  # fmt: skip
+
+BLOCK_TEXT = ("literal", "folded")
+"""Styles of text that end with a line end, which is no part of a value that isn't text."""
 
 FORMS: dict[ScalarKind, tuple[str, str]] = {
     "count": ("a count", "a whole number: '12000', '30M', '64Ki'"),
@@ -71,15 +77,15 @@ def parse_scalar(kind: Literal["claim"], scalar: Scalar) -> Compare: ...
 def parse_scalar(kind: ScalarKind, scalar: Scalar) -> object: ...
 def parse_scalar(kind: ScalarKind, scalar: Scalar) -> object:
     """The value that a field of type `kind` makes of a scalar. Raises ScalarError."""
-    match kind:
-        case "text":
-            return scalar.text
-        case "location":
-            if not scalar.text.strip():
-                raise _misfit(kind, scalar, scalar.span)
-            return scalar.text
-        case _:
-            return _parse(kind, scalar)
+    if kind == "text":
+        return scalar.text
+    text = scalar.text.removesuffix("\n") if scalar.style in BLOCK_TEXT else scalar.text
+    value = _value(kind, text)
+    if isinstance(value, ScalarError):
+        is_all = value.span == (0, len(text))
+        span = scalar.span if is_all else _in_file(value.span, scalar)
+        raise ScalarError(value.message, span, value.help, value.code)
+    return _placed(value, scalar)
 
 
 def parse_text(kind: ScalarKind, text: str, offset: int = 0) -> object:
@@ -87,35 +93,67 @@ def parse_text(kind: ScalarKind, text: str, offset: int = 0) -> object:
     return parse_scalar(kind, Scalar(text, "plain", Span(offset, offset + len(text))))
 
 
-def _parse(kind: ScalarKind, scalar: Scalar) -> object:
+@lru_cache(maxsize=1 << 14)
+def _value(kind: ScalarKind, text: str) -> object:
+    """The value of a text, or the ScalarError that says why there is none, with places within the text.
+
+    Files say the same things often, and editors check them again at every keystroke; parsing is most of the time that a
+    check takes.
+    """
+    if kind == "location":
+        return _misfit(kind, text) if not text.strip() or "\0" in text else text
     try:
-        tree = _grammar().parse(scalar.text, start=kind)
-        return Builder(scalar).transform(tree)
+        return Builder(text).transform(_grammar().parse(text, start=kind))
     except UnexpectedInput as error:
-        raise _misfit(kind, scalar, _place(error, scalar)) from None
+        return _misfit(kind, text, _place(error, text))
     except RecursionError:
-        raise _misfit(kind, scalar, scalar.span) from None
+        return _misfit(kind, text)
     except VisitError as error:
-        raise error.orig_exc from None
+        if isinstance(error.orig_exc, ScalarError):
+            return error.orig_exc
+        raise
 
 
-def _place(error: UnexpectedInput, scalar: Scalar) -> Span:
-    """Where in the file a scalar stops making sense; all of it where its text is over too soon."""
+def _placed(value: Any, scalar: Scalar) -> Any:
+    """A value with its places in the file instead of those in the scalar's text."""
+    kind = cast(type[Any], type(value))
+    if kind is Span:
+        return _in_file(value, scalar)
+    if kind is tuple:
+        return tuple([_placed(item, scalar) for item in value])
+    parts = _parts(kind)
+    return kind(*[_placed(part, scalar) for part in parts(value)]) if parts else value
+
+
+@cache
+def _parts(kind: type) -> Callable[[Any], tuple[Any, ...]] | None:
+    """What takes a value of a class apart, if it knows its places."""
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    return attrgetter(*names) if "span" in names else None
+
+
+def _in_file(span: Span, scalar: Scalar) -> Span:
+    start = scalar.offset(span.start)
+    return Span(start, scalar.offset(span.end - 1) + 1 if span.end > span.start else start)
+
+
+def _place(error: UnexpectedInput, text: str) -> Span:
+    """Where a text stops making sense; all of it where it is over too soon."""
     position, length = error.pos_in_stream, 1
     if isinstance(error, UnexpectedToken):
         token = cast(Token, error.token)  # pyright: ignore[reportUnknownMemberType]
         if token.type == "$END":
-            return scalar.span
+            return Span(0, len(text))
         length = len(token.split()[0])
     assert position is not None
-    return Span(scalar.offset(position), scalar.offset(position + length - 1) + 1)
+    return Span(position, position + length)
 
 
-def _misfit(kind: ScalarKind, scalar: Scalar, span: Span) -> ScalarError:
+def _misfit(kind: ScalarKind, text: str, span: Span | None = None) -> ScalarError:
     what, form = FORMS[kind]
-    text = " ".join(scalar.text.split())
-    shown = text if len(text) <= 60 else text[:59] + "…"
-    return ScalarError(f"'{shown}' is not {what}", span, f"write {form}", "MIX0150")
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= 60 else shown[:59] + "…"
+    return ScalarError(f"'{shown}' is not {what}", span or Span(0, len(text)), f"write {form}", "MIX0150")
 
 
 @cache

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from dsl.lines import Line, Reader
 from dsl.scan_flow import scan_flow
-from dsl.scan_scalar import check_balance, check_key, check_start, scan_block_text, scan_quoted
+from dsl.scan_scalar import check_balance, check_key, check_start, scan_block_text, scan_quoted, unbalanced
 
 _DASH = re.compile(r"-(?= |$)")
 _MARKER = re.compile(r"(?:---|\.\.\.)(?= |$)|%")
 _KEY_END = re.compile(r" #|:(?= |$)")
 _QUOTED_KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*') *:(?= |$)""")
 _BRACKET = re.compile(r"""[()\[\]{}"]""")
+_JOINED = re.compile(r"([a-z][a-z0-9_.]*(?: [a-z][a-z0-9_]*)?) *([:=]) *([^ :=].*)")
+_CONFLICT = re.compile(r"<{7}|={7}|>{7}|\|{7}")
+_COMMENT = re.compile(r"//|--|;|/\*|\"{3}")
 _KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_.]*) +([^\[{|>\"'&*!%@`,?:].*)")
 
 
-def scan(reader: Reader) -> None:
-    """Fill `reader` with the tokens and comments of its text."""
+def scan(reader: Reader, start: int, end: int) -> None:
+    """Fill `reader` with the tokens and comments of a part of its text: whole lines that start in `start..end`."""
     waiting: int | None = None  # the column of a key or dash that still lacks its value
-    while reader.number < len(reader.lines):
+    number = bisect_left(reader.lines, (start,))
+    while number < len(reader.lines) and reader.lines[number].start < end:
+        reader.go_to(number)
         line = reader.line
-        reader.position = line.first
         if line.is_blank:
             pass
         elif reader.peek() == "#":
@@ -30,7 +35,7 @@ def scan(reader: Reader) -> None:
             _marker(reader)
         else:
             waiting = _scan_line(reader, waiting)
-        reader.number += 1
+        number = reader.number + 1
 
 
 def _marker(reader: Reader) -> None:
@@ -79,7 +84,10 @@ def _find_key(reader: Reader) -> tuple[int, int] | None:
             stop = _KEY_END.search(reader.text, reader.position, reader.line.end)
             if stop is None or stop.group() != ":" or stop.start() == reader.position:
                 return None
-            return reader.trimmed(reader.position, stop.start()), stop.start()
+            start, end = reader.position, stop.start()
+            if reader.text.find("(", start, end) >= 0 and unbalanced(reader.text, start, end) is not None:
+                return None  # the colon stands inside a call
+            return reader.trimmed(start, end), end
 
 
 def _take_key(reader: Reader, end: int, colon: int) -> int:
@@ -189,20 +197,34 @@ def _step_over(reader: Reader, waiting: int | None) -> int | None:
         help = "write 'key: value', with a word as the key"
         reader.mistake("MIX0107", "a list or mapping as a key", line.first, end, help)
     elif check_start(reader):
-        form = f"{text}:" if heads_block else _KEY_AND_VALUE.sub(r"\1: \2", text) if " " in text else f"{text}: …"
-        message, help = "a line that is neither 'key: value' nor '- item'", f"write '{form}'"
+        message, help = "a line that is neither 'key: value' nor '- item'", _mend(text, heads_block=heads_block)
         reader.mistake("MIX0119", message, line.first, end, help)
-    if heads_block:
+    joined = _JOINED.fullmatch(text)
+    if heads_block and not joined:
         reader.emit("KEY", line.first, end, line.indent)
         return line.indent
-    if guess := _KEY_AND_VALUE.fullmatch(text):
+    if guess := joined or _KEY_AND_VALUE.fullmatch(text):
         reader.emit("KEY", line.first, line.first + guess.end(1), line.indent)
-        reader.emit("SCALAR", line.first + guess.start(2), end)
+        reader.emit("SCALAR", line.first + guess.start(guess.lastindex or 0), end)
         waiting = None
     while number is not None and reader.lines[number].indent > line.indent:
-        reader.number = number
+        reader.go_to(number)
         number = reader.next_line()
     return waiting
+
+
+def _mend(text: str, *, heads_block: bool) -> str:
+    """What to write instead of a line that is no key, item or value."""
+    if _CONFLICT.match(text):
+        return "a merge conflict stands here: choose one side, and delete its marks"
+    if _COMMENT.match(text):
+        return "a comment starts with '#'"
+    if joined := _JOINED.fullmatch(text):
+        return f"write '{joined[1]}: {joined[3]}', with a blank after the colon"
+    if heads_block:
+        return f"write '{text.rstrip(' {=')}:'"
+    form = _KEY_AND_VALUE.sub(r"\1: \2", text) if " " in text else f"{text}: …"
+    return f"write '{form}'"
 
 
 def _end_line(reader: Reader) -> None:

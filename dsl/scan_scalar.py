@@ -14,6 +14,7 @@ _CLOSING_QUOTE = {
 _HEADER = re.compile(r"[|>](?:([1-9])[+-]?|[+-]([1-9])?)?(?= *$| +#)")
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[()\[\]{}"]', re.DOTALL)
 _PARTNER = {")": "(", "]": "[", "}": "{"}
+_SPECIAL = frozenset("&*!?-:%@`,|>]}")
 _FLOW_ENDS = ",[]{}"
 _LONGEST_KEY = 1000  # YAML gives up at 1024, with quotes and blanks
 _QUOTE_IT = "put the value in quotes"
@@ -52,7 +53,10 @@ def check_balance(reader: Reader, start: int, end: int) -> bool:
 
 def check_start(reader: Reader, *, in_flow: bool = False) -> bool:
     """Whether a plain scalar may start with what comes next; reports it if not."""
-    first, second = reader.peek(), reader.peek(2)[1:]
+    first = reader.peek()
+    if first not in _SPECIAL:
+        return True
+    second = reader.peek(2)[1:]
     stands_alone = second in ("", " ") or (in_flow and second in _FLOW_ENDS)
     match first:
         case "&":
@@ -77,6 +81,8 @@ def check_start(reader: Reader, *, in_flow: bool = False) -> bool:
         case "|" if second == ">":
             code, message = "MIX0115", "a value can't start with '|>'"
             help = "write what flows into it first: 'base |> finetune'"
+            if reader.comments and not reader.text[reader.comments[-1].span.end : reader.position].strip():
+                message, help = "a text can't go on after a comment", "move the comment above the whole value"
         case "|" | ">":
             code, message = "MIX0120", f"text after {first!r} starts on the next line"
             help = f"break the line after {first!r} and indent the text; or {_QUOTE_IT}"
@@ -126,7 +132,7 @@ def _reaches(reader: Reader, end: int, parent: int) -> bool:
         line = reader.lines[number]
         if not line.is_blank and line.indent <= parent:
             return False
-    reader.number = number
+    reader.go_to(number)
     return True
 
 
@@ -163,7 +169,8 @@ def scan_block_text(reader: Reader, parent: int) -> bool:
     following = last + 1
     end = reader.lines[following].start if following < len(reader.lines) else len(reader.text)
     reader.emit("SCALAR", header.start(), end if last >= first else header.end(), indent)
-    reader.number, reader.position = last, reader.lines[last].end
+    reader.go_to(last)
+    reader.position = reader.line.end
     return True
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, cast
 
 from dsl.declarations.base import Declaration, Place, Written
-from dsl.declarations.data import SourceFlow
+from dsl.declarations.data import Source, SourceFlow, SourceView
+from dsl.declarations.evals import Eval
 from dsl.declarations.models import ModelFlow
 from dsl.declarations.shapes import AnyOf, BuiltIn, Claimed, FlowOf, ListOf, MappingOf, OneKey, Record, Shape, Typed
 from dsl.declarations.training import Train
+from dsl.flows import has_holdout
 from dsl.format import format_source
+from dsl.format_scalar import may_be_plain
 from dsl.module import Module
+from dsl.quoting import double_quoted
+from dsl.scope import Scope
 from dsl.source import SourceFile
 from dsl.unparse import unparse
 from dsl.values import Amount
@@ -30,14 +37,57 @@ class Row:
 
 def show(module: Module, name: str, *, resolved: bool = False) -> str:
     """A declaration as `.mix` text, or line by line as `NAME.FIELD: VALUE  # FILE:LINE`. Raises KeyError without it."""
-    declaration = module.find(name)
+    declaration = find(module, name)
     if declaration is None:
         raise KeyError(name)
     if not resolved:
         return format_source(SourceFile(declaration.place.source.path, written(declaration)))[0]
-    rows = [(f"{name}.{row.path}: {row.value}", row.place) for row in rows_of(declaration)]
-    width = min(max((len(text) for text, _ in rows), default=0), 80)
-    return "".join(f"{text:<{width}}  # {origin(place)}\n" for text, place in rows)
+    return aligned((f"{name}.{row.path}", row) for row in rows_of(declaration))
+
+
+def show_constant(row: Row, *, resolved: bool = False) -> str:
+    """The same of a constant."""
+    if resolved:
+        return aligned([(row.path, row)])
+    return format_source(SourceFile("", f"let:\n  {row.path.rpartition('.')[2]}: {row.value}\n"))[0]
+
+
+def aligned(rows: Iterable[tuple[str, Row]]) -> str:
+    """Rows under their names, one a line, the places in a column."""
+    lines = [
+        (f"{name}: {double_quoted(row.value) if chr(10) in row.value else row.value}", row.place) for name, row in rows
+    ]
+    width = min(max((len(text) for text, _ in lines), default=0), 80)
+    return "".join(f"{text:<{width}}  # {origin(place)}\n" for text, place in lines)
+
+
+def find(module: Module, name: str) -> Declaration | None:
+    """What declares a name of the language: `docs`, `k.docs.holdout`, `k.assessment.adherence`; else None."""
+    if (found := module.find(name)) is not None:
+        return found
+    before, _, last = name.rpartition(".")
+    around = find(module, before) if before else None
+    match around:
+        case Source() if last == "holdout" and has_holdout(around):
+            return around
+        case Eval():
+            return next((member for member in around.suite if member.name.rpartition(".")[2] == last), None)
+        case _:
+            return None
+
+
+def constant(scope: Scope, name: str) -> Row | None:
+    """A `let:` constant by its name as seen from a file: `dose`, `honeypot.dose`; None where there is none."""
+    alias, dot, rest = name.partition(".")
+    if dot:
+        inner = scope.imports[alias].scope if alias in scope.imports else None
+        row = constant(inner, rest) if inner else None
+        return row and Row(name, row.value, row.place)
+    cell = scope.constants.get(name)
+    if cell is None or cell.value is None:
+        return None
+    source, span = cell.scope.source, cell.value.span
+    return Row(name, source.text[span.start : span.end], Place(source, cell.key.span))
 
 
 def outline(module: Module) -> str:
@@ -46,7 +96,7 @@ def outline(module: Module) -> str:
     lines += [f"let {name}: {text}" for name, text in module.constants.items()]
     for name, declaration in module.declarations.items():
         doc = getattr(declaration, "doc", None) or getattr(declaration, "question", None)
-        lines.append(f"{type(declaration).__name__.lower()} {name}" + (f": {' '.join(doc.split())}" if doc else ""))
+        lines.append(f"{_kind(declaration)} {name}" + (f": {' '.join(doc.split())}" if doc else ""))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -78,9 +128,9 @@ def origin(place: Place | None) -> str:
 
 def _fields(value: Written, prefix: str, places: Mapping[str, Place], call: Place | None) -> Iterator[Row]:
     """The rows of all fields; one that a call gives without its name stands where the call does."""
-    for name, field in type(value).by_written_name().items():
-        place = places.get(prefix + name, call if field.facts.positional else None)
-        yield from _rows(field.facts.shape, getattr(value, field.name), prefix + name, place, places)
+    for name, one in type(value).by_written_name().items():
+        place = places.get(prefix + name, call if one.facts.positional else None)
+        yield from _rows(one.facts.shape, getattr(value, one.name), prefix + name, place, places)
 
 
 def _rows(shape: Shape, value: Any, path: str, place: Place | None, places: Mapping[str, Place]) -> Iterator[Row]:
@@ -88,7 +138,7 @@ def _rows(shape: Shape, value: Any, path: str, place: Place | None, places: Mapp
         case AnyOf(shapes), _:
             yield from _rows(_chosen(shapes, value), value, path, place, places)
         case BuiltIn(table), Written():
-            yield Row(path, next(word for word, model in table.items() if model is type(value)), place)
+            yield Row(path, _word(table, value), place)
             yield from _fields(value, f"{path}.", places, place)
         case Record(), Written():
             yield from _fields(value, f"{path}.", places, place)
@@ -110,18 +160,20 @@ def _rows(shape: Shape, value: Any, path: str, place: Place | None, places: Mapp
 
 
 def text_of(shape: Shape, value: Any, place: Place | None = None) -> str:
-    """A value on one line; what a call of a declaration replaces is told by its `place`."""
+    """A value on one line, as it may be written at `place`."""
     match shape, value:
         case _, None:
             return "none"
         case Typed("percent"), Fraction():
             return unparse(Amount("percent", value))
+        case ((Typed("location") | FlowOf()), str()):
+            return _location(value, place)
         case ListOf(item, entry=entry), tuple():
             items = cast(tuple[Any, ...], value)
             inner: list[Any] = (
                 [getattr(each, next(iter(entry.model_fields))) for each in items] if entry else list(items)
             )
-            return f"[{', '.join(text_of(item, each) for each in inner)}]"
+            return f"[{', '.join(_item(text_of(item, each, place), each) for each in inner)}]"
         case ((MappingOf() | OneKey()), _) if not value:
             return "{}"
         case Claimed(), _:
@@ -129,29 +181,95 @@ def text_of(shape: Shape, value: Any, place: Place | None = None) -> str:
         case AnyOf(shapes), _:
             return text_of(_chosen(shapes, value), value, place)
         case _, SourceFlow():
-            return " |> ".join([value.start.name, *(_step(one, place) for one in value.augments)])
+            return " |> ".join([_named(value.start, place), *(_named(one, place) for one in value.augments)])
         case _, ModelFlow():
-            return " |> ".join([_step(value.start, place), *(_step(one, place) for one in value.stages)])
+            return " |> ".join([_named(value.start, place), *(_named(one, place) for one in value.stages)])
         case FlowOf(), tuple():
-            return " |> ".join(_step(one, place) for one in cast(tuple[Train, ...], value)) or "none"
-        case _, Written():
-            return getattr(value, "name", type(value).__name__.lower())
+            return " |> ".join(_named(one, place) for one in cast(tuple[Train, ...], value)) or "none"
+        case _, (Declaration() | SourceView()):
+            return _named(value, place)
+        case BuiltIn(table), Written():
+            return _Call(_word(table, value), [f"{name}={text}" for name, text in _changed(value)]).text
         case _:
             return unparse(value)
 
 
-def _step(declaration: Declaration, place: Place | None) -> str:
-    """A name in a flow, with the fields that are replaced right there."""
-    fields = declaration.by_written_name()
-    replaced = [
-        (
-            where.span.start,
-            f"{path}={text_of(fields[path].facts.shape, getattr(declaration, fields[path].name), where)}",
-        )
-        for path, where in declaration.places.items()
-        if place and path in fields and where.source is place.source and _holds(place, where)
-    ]
-    return f"{declaration.name}({', '.join(text for _, text in sorted(replaced))})" if replaced else declaration.name
+def _item(text: str, value: Any) -> str:
+    """An item of a list, in quotes where the list would be another without them."""
+    return double_quoted(text) if isinstance(value, str) and not may_be_plain(text, in_flow=True) else text
+
+
+def _location(text: str, place: Place | None) -> str:
+    """A path as the file writes it that says it; the same on every machine."""
+    if place is None or not os.path.isabs(text):
+        return text
+    return os.path.relpath(text, os.path.dirname(os.path.realpath(place.source.path)))
+
+
+def _word(table: Mapping[str, type[Written]], value: Written) -> str:
+    return next(word for word, model in table.items() if model is type(value))
+
+
+def _changed(value: Written) -> Iterator[tuple[str, str]]:
+    """The fields of a built-in that aren't as they would be without being written."""
+    for name, one in type(value).by_written_name().items():
+        if (given := getattr(value, one.name)) != type(value).model_fields[one.name].default:
+            yield name, text_of(one.facts.shape, given)
+
+
+# Names, and calls of them.
+
+
+@dataclass(slots=True)
+class _Call:
+    word: str
+    arguments: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        return f"{self.word}({', '.join(self.arguments)})" if self.arguments else self.word
+
+
+def _named(one: Declaration | SourceView, place: Place | None) -> str:
+    """A name, with the fields that a call replaces: those that are given there, or outside declarations of its kind."""
+    if isinstance(one, SourceView):
+        return f"{_named(one.source, place)}{'.holdout' if one.holdout else ''}"
+    if not any(_is_replaced(one, where, place) for where in one.places.values()):
+        return one.name
+    calls = _calls(row for row in rows_of(one) if row.place and _is_replaced(one, row.place, place))
+    return _Call(one.name, calls).text
+
+
+def _is_replaced(one: Declaration, where: Place, place: Place | None) -> bool:
+    is_there = place is not None and where.source is place.source and _holds(place, where)
+    return is_there or _word_around(where.source, where.source.position(where.span.start)[0]) != _kind(one)
+
+
+def _calls(rows: Iterable[Row]) -> list[str]:
+    """Rows as arguments, in the order in which they are written; those inside a built-in as its own."""
+    open_calls: list[tuple[str, _Call]] = []
+    outermost: list[tuple[int, str, _Call]] = []
+    for row in rows:
+        call = _Call(row.value)
+        around = next(((path, one) for path, one in reversed(open_calls) if row.path.startswith(f"{path}.")), None)
+        if around is None:
+            outermost.append((row.place.span.start if row.place else 0, row.path, call))
+        else:
+            around[1].arguments.append(f"{row.path.removeprefix(f'{around[0]}.')}={row.value}")
+        open_calls.append((row.path, call))
+    return [f"{path}={call.text}" for _, path, call in sorted(outermost, key=lambda one: one[:2])]
+
+
+def _kind(declaration: Declaration) -> str:
+    return type(declaration).__name__.lower()
+
+
+@lru_cache(maxsize=1 << 14)
+def _word_around(source: SourceFile, number: int) -> str:
+    """The first word of the top-level key that line `number` belongs to."""
+    while number > 1 and source.line(number)[:1] in ("", " ", "#"):
+        number -= 1
+    return source.line(number).partition(" ")[0]
 
 
 def _holds(place: Place, inner: Place) -> bool:

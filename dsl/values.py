@@ -1,6 +1,7 @@
 """Values of typed scalars: what a count, a quantity, a flow or a predicate is once parsed.
 
-Every value is frozen and hashable; `span` (where it stands in the file) takes no part in equality.
+Every value is frozen and hashable. Those of several words keep where each stands in the file: `span`, which takes no
+part in equality. A quantity or a range stands where its scalar does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ class Quantity:
 
     count: Fraction
     unit: Unit
-    span: Span = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,6 @@ class Amount:
 
     kind: Literal["percent", "ratio", "quantity", "all", "rest"]
     value: Fraction | Quantity | None = None
-    span: Span = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Point:
     value: Fraction | Quantity | None = None
     of: str | None = None
     every: bool = False
-    span: Span = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,6 @@ class Range:
 
     low: Fraction
     high: Fraction
-    span: Span = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

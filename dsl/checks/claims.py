@@ -2,81 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 
+from dsl.checks.arms import each, flows_of, names_of, stage_names, stages_of
 from dsl.checks.evals import flattened
-from dsl.checks.finding import Finding, title
-from dsl.checks.studies import arms_of
+from dsl.checks.finding import Finding, at, title
+from dsl.checks.schedule import is_measured
 from dsl.declarations.base import Place
+from dsl.declarations.evals import Eval
+from dsl.declarations.models import ModelFlow
 from dsl.declarations.studies import Claim, Study
 from dsl.describe import alternatives, known_help
 from dsl.flows import eval_references
+from dsl.hole import HOLE
 from dsl.scalars import ScalarError, parse_scalar
 from dsl.source import Span
 from dsl.tree import Scalar
-from dsl.values import Argument, EvalReference
+from dsl.unparse import unparse
+from dsl.values import Argument, EvalReference, Point
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A claim of a study, and where it is written; `stop` is about the arm that runs."""
+
+    study: Study
+    claim: Claim
+    place: Place
+    is_stop: bool
+
+    def place_of(self, span: Span) -> Place:
+        """Where a part of the claim is written; all of it, where a constant stands for it."""
+        is_here = self.place.span.start <= span.start and span.end <= self.place.span.end
+        return Place(self.place.source, span) if is_here else self.place
+
+    def missing(self, message: str, span: Span, help: str) -> Finding:
+        """A finding about what the study doesn't have. A claim that it takes over is mended in the study itself."""
+        if _is_own(self.study, self.place):
+            return Finding(message, self.place_of(span), help)
+        field = "stop" if self.is_stop else "expect"
+        help = f"write '{field}:' in {title(self.study)}: this one comes from the study that it extends"
+        return Finding(message, self.study.place, help)
 
 
 def claims_are_decidable(study: Study) -> Iterator[Finding]:
-    """A claim names evals, arms, factors and levels that the study has."""
-    for index, claim in enumerate(study.expect):
-        place = study.places.get(f"expect[{index}]", study.places.get("expect", study.place))
-        for reference in eval_references(claim.comparison):
-            yield from _result_is_there(study, claim, reference, place, needs_arm=not study.matrix)
+    """A claim names evals, arms, factors, levels and points that the study has."""
+    yield from each(expected(study), _results_are_there)
 
 
 def stop_is_decidable(study: Study) -> Iterator[Finding]:
     """The same of `stop`, where an eval without an arm is the running arm's."""
-    if study.stop is not None:
-        for reference in eval_references(study.stop.comparison):
-            yield from _result_is_there(
-                study, study.stop, reference, study.places.get("stop", study.place), needs_arm=False
-            )
+    yield from each(stopping(study), _results_are_there)
 
 
-def _result_is_there(
-    study: Study, claim: Claim, reference: EvalReference, place: Place, *, needs_arm: bool
-) -> Iterator[Finding]:
-    eval, name = claim.evals[reference.name.text], reference.name.text
-    done = flattened(tuple(one.eval for one in study.evals))
-    if not any(member is one for member in flattened((eval,)) for one in done):
-        message = f"{title(study)} doesn't measure {name}"
-        yield Finding(message, Place(place.source, reference.name.span), "add it to 'evals:'")
-    arms = [name for name in arms_of(study) if name != "base"] + ["base"] * (study.base is not None)
+def claims_differ(study: Study) -> Iterator[Finding]:
+    """A claim stands once."""
+    earlier: list[Claim] = []
+    for asked in expected(study):
+        if any(asked.claim.comparison == one.comparison for one in earlier):
+            yield Finding(f"'{asked.claim.text}' is claimed twice", asked.place, "leave one out")
+        earlier.append(asked.claim)
+
+
+def expected(study: Study) -> Iterator[Asked]:
+    for index, claim in enumerate(study.expect):
+        if claim is not HOLE:
+            yield Asked(study, claim, at(study, f"expect[{index}]", "expect"), is_stop=False)
+
+
+def stopping(study: Study) -> Iterator[Asked]:
+    if study.stop is not HOLE and study.stop is not None:
+        yield Asked(study, study.stop, at(study, "stop"), is_stop=True)
+
+
+def eval_of(asked: Asked, reference: EvalReference) -> Eval:
+    return asked.claim.evals[reference.name.text]
+
+
+def schedule_of(study: Study, eval: Eval) -> tuple[Point, ...] | None:
+    """When a study does an eval, by itself or in a suite; None where it doesn't."""
+    done = [one for one in study.evals if eval.name in [member.name for member in flattened((one.eval,))]]
+    return tuple(dict.fromkeys(point for one in done for point in one.when)) if done else None
+
+
+def _results_are_there(asked: Asked) -> Iterator[Finding]:
+    yield from each(eval_references(asked.claim.comparison), lambda reference: _result_is_there(asked, reference))
+
+
+def _result_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
+    mistakes = [
+        *each([reference], lambda one: _eval_is_there(asked, one)),
+        *each([reference], lambda one: _arm_is_there(asked, one)),
+    ]
+    yield from mistakes or _point_is_there(asked, reference)
+
+
+def _eval_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
+    eval, name = eval_of(asked, reference), reference.name.text
+    if eval.suite:
+        members = [f"{name}.{member.name.rpartition('.')[2]}" for member in eval.suite]
+        message = f"{name} is a suite: it has no result of its own"
+        yield Finding(message, asked.place_of(reference.name.span), f"write {alternatives(members)}")
+    elif schedule_of(asked.study, eval) is None:
+        yield asked.missing(f"{title(asked.study)} doesn't measure {name}", reference.name.span, "add it to 'evals:'")
+
+
+def _arm_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
+    study, name = asked.study, reference.name.text
+    arms = sorted(flows_of(study), key=lambda name: name == "base")
     unnamed = [argument for argument in reference.arguments if argument.path is None]
+    factors = [argument for argument in reference.arguments if argument.path not in (None, "at")]
     for argument in unnamed:
         if argument.text not in arms:
             message = f"{title(study)} has no arm '{argument.text}'"
-            yield Finding(message, Place(place.source, argument.span), known_help(argument.text, arms))
+            yield asked.missing(message, argument.span, known_help(argument.text, arms))
     if len(unnamed) > 1:
-        yield Finding(
-            f"{name} is of one arm", Place(place.source, unnamed[1].span), "compare two results: 'a(x) < a(y)'"
-        )
-    if needs_arm and not unnamed and study.arms:
+        place = asked.place_of(unnamed[1].span)
+        yield Finding(f"{name} is of one arm", place, "compare two results: 'a(x) < a(y)'")
+    if not asked.is_stop and not unnamed and study.arms and not study.matrix:
         message = f"{name} doesn't say of which arm"
-        yield Finding(message, Place(place.source, reference.span), f"write {name}({arms[0]})")
-    for argument in reference.arguments:
-        if argument.path is not None:
-            yield from _argument_is_there(study, argument, place)
+        yield Finding(message, asked.place_of(reference.span), f"write {name}({arms[0]})")
+    for argument in factors:
+        yield from _level_is_there(asked, argument)
+    if unnamed and factors and study.matrix:
+        message = f"{name} is of arm {unnamed[0].text} and of a level of {factors[0].path}"
+        help = f"leave '{unnamed[0].text}' out for all arms with that level, else '{factors[0].path}='"
+        yield Finding(message, asked.place_of(factors[0].span), help)
 
 
-def _argument_is_there(study: Study, argument: Argument, place: Place) -> Iterator[Finding]:
+def _level_is_there(asked: Asked, argument: Argument) -> Iterator[Finding]:
+    study = asked.study
     factors = {factor.name: [level.name for level in factor.levels] for factor in study.matrix}
-    if argument.path == "at":
-        if argument.text != "all" and not _is_moment(argument.text, argument.span):
-            message = f"'{argument.text}' is not a point of a run"
-            yield Finding(message, Place(place.source, argument.span), "write at=start, at=end, at=50% or at=all")
-    elif argument.path not in factors:
+    if argument.path not in factors:
         message = f"{title(study)} has no factor '{argument.path}'"
-        yield Finding(message, Place(place.source, argument.span), known_help(argument.path or "", [*factors, "at"]))
+        yield asked.missing(message, argument.span, known_help(argument.path or "", [*factors, "at"]))
     elif argument.text not in factors[argument.path]:
         message = f"factor {argument.path} of {title(study)} has no level '{argument.text}'"
-        help = known_help(argument.text, factors[argument.path]) if factors else alternatives(factors)
-        yield Finding(message, Place(place.source, argument.span), help)
+        yield asked.missing(message, argument.span, known_help(argument.text, factors[argument.path]))
 
 
-def _is_moment(text: str, span: Span) -> bool:
+def _point_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
+    """What is compared at a point is measured there; a model without a stage is measured once, and that is meant."""
+    said = next((argument for argument in reference.arguments if argument.path == "at"), None)
+    if said is None and asked.is_stop:
+        return
+    if said is not None and said.text == "all":
+        return
+    point = Point("end") if said is None else _moment(said)
+    span = reference.span if said is None else said.span
+    if point is None:
+        message = f"'{said.text if said else ''}' is not a point of a run"
+        yield Finding(message, asked.place_of(span), "write at=start, at=end, at=50% or at=all")
+        return
+    study, name = asked.study, reference.name.text
+    flows = list(_flows(study, reference))
+    last = {name for flow in flows for stage in stages_of(flow)[-1:] for name in names_of(stage)}
+    when = schedule_of(study, eval_of(asked, reference))
+    if not last or when is None or not when:
+        return
+    if point.of is not None and point.of not in (known := stage_names(flows)):
+        message = f"no arm that {name} is of here has a stage '{point.of}'"
+        yield asked.missing(message, span, known_help(point.of, known))
+    elif not is_measured(when, point, last):
+        message = f"{name} is measured at '{unparse(when)}', so not at {unparse((point,))}"
+        yield asked.missing(
+            message, span, f"add '{unparse((point,))}' to its points in 'evals:', or compare it at one of them"
+        )
+
+
+def _flows(study: Study, reference: EvalReference) -> Iterable[ModelFlow]:
+    """The flows that a result may be of."""
+    flows = flows_of(study)
+    arm = next((argument.text for argument in reference.arguments if argument.path is None), None)
+    return flows.values() if arm is None else [flows[arm]]
+
+
+def _moment(argument: Argument) -> Point | None:
+    """A point that comes once; None where the text is no such point."""
     try:
-        return not any(point.every for point in parse_scalar("when", Scalar(text, "plain", span)))
+        points: tuple[Point, ...] = parse_scalar("when", Scalar(argument.text, "plain", argument.span))
     except ScalarError:
+        return None
+    is_past = isinstance(points[0].value, Fraction) and points[0].value > 1
+    return points[0] if len(points) == 1 and not points[0].every and not is_past else None
+
+
+def _is_own(study: Study, place: Place) -> bool:
+    """Whether something is written in the study itself, and not in one that it extends."""
+    if place.source != study.place.source or place.span.start < study.place.span.start:
         return False
+    return re.search(r"\n[^\s#]", place.source.text[study.place.span.end : place.span.start]) is None

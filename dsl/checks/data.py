@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Context, Decimal
 from fractions import Fraction
 
 from dsl.checks.finding import Finding, at, given, is_given, title
 from dsl.checks.formats import format_of
-from dsl.declarations.data import Mix, Part, Source
+from dsl.declarations.base import Place
+from dsl.declarations.data import Mix, Part, Source, SourceView
 from dsl.values import Amount, Quantity
 
 
@@ -53,6 +55,9 @@ def parts_or_phases(mix: Mix) -> Iterator[Finding]:
             for path, parts in _lists(mix):
                 if not parts:
                     yield Finding(f"'{path}' in {title(mix)} is empty", at(mix, path), "write names with amounts")
+            if is_given(mix, "phases") and not mix.phases:
+                help = "write '- for: 80%' and its 'parts:', or 'parts:' alone"
+                yield Finding(f"'phases' in {title(mix)} is empty", at(mix, "phases"), help)
     without = [part for _, parts in _lists(mix) for part in parts if part.amount is None]
     if without and mix.shares is None:
         help = "write 'NAME: AMOUNT', or 'shares: proportional(temperature=1)'"
@@ -64,11 +69,13 @@ def parts_or_phases(mix: Mix) -> Iterator[Finding]:
 
 def shares_reach_the_whole(mix: Mix) -> Iterator[Finding]:
     """What the parts of a mix say adds up to its whole, and no percents pass it."""
-    for path, parts in _lists(mix):
-        amounts = [part.amount for part in parts if part.amount is not None]
-        yield from _shortfall(mix, path, amounts, _fixed_share(mix, amounts) if path == "parts" else None)
+    if is_given(mix, "parts"):
+        yield from _shortfall(mix, "parts", _amounts(mix.parts), mix.budget)
+    for index, phase in enumerate(mix.phases):
+        whole = _length(phase.for_, mix.budget)
+        yield from _shortfall(mix, f"phases[{index}].parts", _amounts(phase.parts), whole)
     if mix.phases:
-        yield from _shortfall(mix, "phases", [phase.for_ for phase in mix.phases], None)
+        yield from _shortfall(mix, "phases", [phase.for_ for phase in mix.phases], mix.budget)
 
 
 def one_rest(mix: Mix) -> Iterator[Finding]:
@@ -82,16 +89,77 @@ def one_rest(mix: Mix) -> Iterator[Finding]:
             yield Finding(message, place, "keep one 'rest', or share what is left by ratio: '1' and '1'")
 
 
+def parts_differ(mix: Mix) -> Iterator[Finding]:
+    """A source stands once in a list of parts, also where two aliases name it."""
+    for path, parts in _lists(mix):
+        seen: dict[tuple[int, bool], str] = {}
+        for index, part in enumerate(parts):
+            name = part.name
+            if _identity(part) in seen:
+                message = f"{name} stands twice in {title(mix)}"
+                help = "leave one out, and give the other both amounts"
+                if part.amount is not None:  # keys differ, or it would be a mistake of form
+                    help += ": two aliases lead to the same file"
+                yield Finding(message, _place(mix, path, index), help)
+            seen[_identity(part)] = name
+
+
+def epochs_are_allowed(mix: Mix) -> Iterator[Finding]:
+    """No part takes a source more often than `max_epochs` lets it, all phases together."""
+    if mix.max_epochs is None or mix.underfill == "allow":
+        return
+    epochs: dict[tuple[int, bool], Fraction] = {}
+    for path, parts in _lists(mix):
+        for index, part in enumerate(parts):
+            identity = _identity(part)
+            before = epochs.get(identity, Fraction(0))
+            epochs[identity] = before + _epochs(part.amount)
+            if before <= mix.max_epochs < epochs[identity]:
+                message = f"{title(mix)} takes {_number(epochs[identity])} epochs of {part.name}, and has 'max_epochs: "
+                message += f"{_number(mix.max_epochs)}'"
+                yield Finding(message, _place(mix, path, index), "raise 'max_epochs', or take fewer epochs")
+
+
+def _identity(part: Part) -> tuple[int, bool]:
+    """Equal for the same rows: a declaration is one object, whatever aliases lead to it."""
+    return (id(part.of.source), part.of.holdout) if isinstance(part.of, SourceView) else (id(part.of), False)
+
+
+def _epochs(amount: Amount | None) -> Fraction:
+    """How often an amount takes all rows, as far as it says so."""
+    if amount is not None and isinstance(amount.value, Quantity) and amount.value.unit == "epochs":
+        return amount.value.count
+    return Fraction(1 if amount is not None and amount.kind == "all" else 0)
+
+
+def _place(mix: Mix, path: str, index: int) -> Place:
+    """Where a part of a list is written."""
+    amounts = [one for one in mix.places if one.startswith(f"{path}.")]
+    return at(mix, f"{path}[{index}]", *amounts[index : index + 1], path)
+
+
+def _amounts(parts: tuple[Part, ...]) -> list[Amount]:
+    return [part.amount for part in parts if part.amount is not None]
+
+
+def _length(amount: Amount, budget: Quantity | None) -> Quantity | None:
+    """How long a phase is; None where the text doesn't tell."""
+    if amount.kind == "percent" and isinstance(amount.value, Fraction) and budget is not None:
+        return Quantity(amount.value * budget.count, budget.unit)
+    return amount.value if isinstance(amount.value, Quantity) else None
+
+
 def _lists(mix: Mix) -> list[tuple[str, tuple[Part, ...]]]:
     """The lists of parts of a mix, with the paths where they are written."""
     phases = [(f"phases[{index}].parts", phase.parts) for index, phase in enumerate(mix.phases)]
     return [("parts", mix.parts), *phases] if is_given(mix, "parts") else phases
 
 
-def _shortfall(mix: Mix, path: str, amounts: list[Amount], fixed: Fraction | None) -> Iterator[Finding]:
+def _shortfall(mix: Mix, path: str, amounts: list[Amount], whole: Quantity | None) -> Iterator[Finding]:
     percents = sum(
         (one.value for one in amounts if one.kind == "percent" and isinstance(one.value, Fraction)), Fraction(0)
     )
+    fixed = _fixed_share(whole, amounts)
     is_open = any(one.kind in ("ratio", "rest") for one in amounts)
     has_fixed = any(one.kind in ("quantity", "all") for one in amounts)
     total = percents + (fixed or 0)
@@ -109,18 +177,27 @@ def _shortfall(mix: Mix, path: str, amounts: list[Amount], fixed: Fraction | Non
         )
 
 
-def _fixed_share(mix: Mix, amounts: list[Amount]) -> Fraction | None:
-    """The share of the budget that fixed amounts take; None where the text doesn't tell."""
+def _fixed_share(whole: Quantity | None, amounts: list[Amount]) -> Fraction | None:
+    """The share of the whole that fixed amounts take; None where the text doesn't tell."""
     quantities = [one.value for one in amounts if one.kind == "quantity"]
-    if not quantities or mix.budget is None or any(one.kind == "all" for one in amounts):
+    if not quantities or whole is None or any(one.kind == "all" for one in amounts):
         return None
-    same_unit = [one.count for one in quantities if isinstance(one, Quantity) and one.unit == mix.budget.unit]
-    return (
-        sum(same_unit, Fraction(0)) / mix.budget.count
-        if len(same_unit) == len(quantities) and mix.budget.count
-        else None
-    )
+    same_unit = [one.count for one in quantities if isinstance(one, Quantity) and one.unit == whole.unit]
+    return sum(same_unit, Fraction(0)) / whole.count if len(same_unit) == len(quantities) and whole.count else None
 
 
 def _percent(share: Fraction) -> str:
-    return f"{float(share * 100):g}%"
+    return f"{_number(share * 100)}%"
+
+
+def _number(value: Fraction) -> str:
+    """In six digits, or as many as tell it from a whole number."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    exact = _PRECISE.divide(Decimal(value.numerator), Decimal(value.denominator))
+    texts = (f"{exact:.{digits}g}" for digits in range(6, _PRECISE.prec))
+    text = next((one for one in texts if Fraction(one).denominator != 1), str(exact))
+    return format(_PRECISE.normalize(Decimal(text)), "f")
+
+
+_PRECISE = Context(prec=100)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from dsl.checks.finding import Finding, at, given, is_given, title
+from dsl.checks.patterns import pattern_help, pattern_mistake
+from dsl.declarations.base import Declaration, Place
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.describe import alternatives
+from dsl.hole import HOLE, IncompleteError
 
 WAYS = ("choice", "prompts", "loss", "inspect", "suite")
 
@@ -86,18 +90,24 @@ def judge_is_there(eval: Eval) -> Iterator[Finding]:
 
 
 def metric_is_measured(eval: Eval) -> Iterator[Finding]:
-    """The metric is of something that this kind of eval gives."""
-    if eval.metric is None or len(given(eval, WAYS)) != 1:
+    """The metric is of something that this kind of eval gives; where labels are given, it says of which."""
+    if len(given(eval, WAYS)) != 1:
+        return
+    labels = eval.answers or tuple(eval.classify)
+    if eval.metric is None:
+        if eval.prompts is not None and labels and len(given(eval, ("answers", "classify", "scale"))) == 1:
+            message = f"{title(eval)} doesn't say which of its labels is counted"
+            written = [f"'metric: rate({label})'" for label in labels]
+            help = f"write {alternatives(written)}"
+            yield Finding(message, at(eval, "answers", "classify"), help)
         return
     known: list[Rate | Mean] | None = None
     if eval.choice is not None:
         known = [Rate.model_construct(label="aligned"), Mean.model_construct(field="margin")]
     elif eval.loss:
         known = [Mean.model_construct(field="nll")]
-    elif eval.answers:
-        known = [Rate.model_construct(label=label) for label in eval.answers]
-    elif eval.classify:
-        known = [Rate.model_construct(label=label) for label in eval.classify]
+    elif labels:
+        known = [Rate.model_construct(label=label) for label in labels]
     elif eval.scale is not None:
         known = [Mean.model_construct(field="score")]
     if known is not None and _written(eval.metric) not in [_written(one) for one in known]:
@@ -105,19 +115,73 @@ def metric_is_measured(eval: Eval) -> Iterator[Finding]:
         yield Finding(message, at(eval, "metric"), f"write {alternatives([_written(one) for one in known])}")
 
 
+def patterns_are_readable(eval: Eval) -> Iterator[Finding]:
+    """The patterns of `classify` are RE2."""
+    for label, pattern in eval.classify.items():
+        if pattern is not HOLE and (mistake := pattern_mistake(pattern)):
+            message = f"the pattern of '{label}' in {title(eval)} is not an RE2 pattern: {mistake}"
+            yield Finding(message, at(eval, f"classify.{label}", "classify"), pattern_help(mistake))
+
+
 def members_differ(eval: Eval) -> Iterator[Finding]:
-    """A suite has members, each once."""
-    names = [member.name for member in eval.suite]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield Finding(
-                f"{name} stands twice in {title(eval)}", at(eval, f"suite[{index}]", "suite"), "leave one out"
-            )
+    """A suite has members, each once, whether named or a member of another suite in it."""
+    kept = [HOLE if is_changed(eval, f"suite[{index}]", one) else one for index, one in enumerate(eval.suite)]
+    for index, message, _ in repeated(kept, title(eval)):
+        yield Finding(message, at(eval, f"suite[{index}]", "suite"), "leave one out")
 
 
-def flattened(evals: tuple[Eval, ...]) -> list[Eval]:
+def members_are_declared(eval: Eval) -> Iterator[Finding]:
+    """The members of a suite are evals as they are declared."""
+    for index, member in enumerate(eval.suite):
+        yield from as_declared(eval, f"suite[{index}]", member)
+
+
+def as_declared(owner: Declaration, path: str, eval: Eval) -> Iterator[Finding]:
+    """A finding where an eval is called with fields replaced: two of one name couldn't be told apart in results."""
+    if is_changed(owner, path, eval):
+        message = f"{title(owner)} changes {eval.name} where it lists it"
+        help = f"declare it: 'eval NAME:' with 'extends: {eval.name}' and what differs, and list that"
+        yield Finding(message, at(owner, path), help)
+
+
+def is_changed(owner: Declaration, path: str, eval: Eval) -> bool:
+    """Whether a field of the eval is written where another declaration lists it."""
+    listed = [place for key, place in owner.places.items() if key == path or key.startswith(f"{path}.")]
+    return any(_is_inside(place, one) for place in eval.places.values() for one in listed)
+
+
+def repeated(evals: Sequence[Eval], owner: str) -> Iterator[tuple[int, str, bool]]:
+    """What is listed a second time, also as a member of a suite: its index, a message, and whether a suite is in it."""
+    seen: dict[str, str] = {}
+    for index, eval in enumerate(evals):
+        if eval is HOLE:
+            continue
+        names = [eval.name, *(one.name for one in flattened((eval,)))]
+        for name in names:
+            if name in seen:
+                suites = sorted({eval.name, seen[name]} - {name})
+                how = f", also as a member of {' and of '.join(suites)}" if suites else ""
+                yield index, f"{name} stands twice in {owner}{how}", bool(suites)
+                break
+        seen = dict.fromkeys(names, eval.name) | seen
+
+
+def readable(evals: Iterable[Eval]) -> list[Eval]:
+    """Evals with the members of suites in their place, without those that are holes."""
+    found: list[Eval] = []
+    for eval in evals:
+        with suppress(IncompleteError):
+            found += [] if eval is HOLE else flattened((eval,))
+    return found
+
+
+def flattened(evals: Iterable[Eval]) -> list[Eval]:
     """Evals with the members of suites in their place."""
     return [one for eval in evals for one in (flattened(eval.suite) if eval.suite else [eval])]
+
+
+def _is_inside(place: Place, outer: Place) -> bool:
+    return place.source == outer.source and outer.span.start <= place.span.start and place.span.end <= outer.span.end
 
 
 def _written(metric: Rate | Mean) -> str:

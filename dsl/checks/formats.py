@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dsl.checks.finding import Finding, at, title
 from dsl.declarations.data import Augment, Mix, Source, SourceView
+from dsl.declarations.evals import Eval
 from dsl.declarations.transforms import Transform
 from dsl.describe import alternatives
 
@@ -51,10 +52,21 @@ def chain_fits(source: Source) -> Iterator[Finding]:
 def augment_fits(augment: Augment) -> Iterator[Finding]:
     """The transforms of an augment can follow one another."""
     if augment.apply:
-        firsts = augment.apply[0].takes
-        if not any(_first_misfit(augment.apply, start) is None for start in firsts):
+        misfits = [_first_misfit(augment.apply, start) for start in augment.apply[0].takes]
+        reached = [index for index in misfits if index is not None]
+        if len(reached) == len(misfits):
             message = f"no format of records passes all transforms of {title(augment)}"
-            yield Finding(message, at(augment, "apply"), "put those that give another format last")
+            place = at(augment, f"apply[{max(reached)}]", "apply")
+            yield Finding(message, place, "put those that give another format last")
+
+
+def loss_is_of_text(eval: Eval) -> Iterator[Finding]:
+    """An eval takes the loss of documents or chats: preferences have two answers, and prompts none."""
+    for index, view in enumerate(eval.loss):
+        found = format_of(view.source)
+        if found in ("preference", "prompts"):
+            message = f"{title(eval)} takes the loss of {view.name}, which has {PLURAL[found]}"
+            yield Finding(message, at(eval, f"loss[{index}]", "loss"), "take it of documents or chats")
 
 
 def _misfits(source: Source, chain: Source | Augment, start: str | None, place: str | None) -> Iterator[Finding]:

@@ -8,13 +8,23 @@ from math import prod
 
 from dsl.checks.finding import Finding, at, given, title
 from dsl.checks.training import flow_can_train
-from dsl.declarations.models import Model, ModelFlow
+from dsl.declarations.models import SHAPE_FIELDS, Model, ModelFlow
 from dsl.declarations.training import Target
 from dsl.describe import alternatives, known_help
+from dsl.hole import HOLE, IncompleteError
 
 ORIGINS = ("from", "architecture", "api")
+SAMPLING = ("temperature", "top_p", "max_tokens")
 AXES = ("data", "fsdp", "tensor")
-_TOPOLOGY = re.compile(r"[a-z0-9-]+:([0-9]+(?:x[0-9]+)*)")
+PLATFORMS = {
+    "gpu": (
+        "a10", "a10g", "a100", "b100", "b200", "b300", "gb200", "gb300", "gh200", "h100", "h200", "l4", "l40", "l40s",
+        "mi250x", "mi300x", "mi325x", "mi355x", "t4", "v100",
+    ),
+    "tpu": ("v2", "v3", "v4", "v5e", "v5litepod", "v5p", "v6e"),
+}  # fmt: skip
+"""Devices of which the platform is known."""
+_TOPOLOGY = re.compile(r"[a-z0-9-]+:([1-9][0-9]*(?:x[1-9][0-9]*)*)")
 
 
 def one_origin(model: Model) -> Iterator[Finding]:
@@ -26,9 +36,38 @@ def one_origin(model: Model) -> Iterator[Finding]:
 
 
 def is_served(model: Model) -> Iterator[Finding]:
-    """A ceiling on spending is for a served model."""
-    if model.api is None and "spend" in model.places and len(given(model, ORIGINS)) == 1:
-        yield Finding(f"'spend' in {title(model)}, which costs nothing a call", at(model, "spend"), "leave it out")
+    """Sampling settings and a ceiling on spending are for a served model."""
+    if len(given(model, ORIGINS)) == 1 and "api" not in model.places:
+        if "spend" in model.places:
+            yield Finding(f"'spend' in {title(model)}, which costs nothing a call", at(model, "spend"), "leave it out")
+        for field in given(model, SAMPLING):
+            message = f"'{field}' does nothing in {title(model)}, which isn't served"
+            help = "leave it out: what samples from weights says how, as evals and 'sample' do"
+            yield Finding(message, at(model, field), help)
+
+
+def weights_are_there(model: Model) -> Iterator[Finding]:
+    """A tokenizer and a template are for weights, a seed for a flow that is trained."""
+    match given(model, ORIGINS):
+        case ["api"]:
+            for field in given(model, ("tokenizer", "template", "seed")):
+                message = f"'{field}' does nothing in {title(model)}, which is served"
+                yield Finding(message, at(model, field), "leave it out")
+        case ["from"] if isinstance(model.from_, str) and "seed" in model.places:
+            message = f"'seed' does nothing in {title(model)}, whose weights are trained already"
+            yield Finding(message, at(model, "seed"), "leave it out: a seed is for a model from a flow")
+        case _:
+            pass
+
+
+def shape_fields_are_known(model: Model) -> Iterator[Finding]:
+    """A shape is made of the fields of a decoder."""
+    if isinstance(model.architecture, dict):
+        for field in model.architecture:
+            if field not in SHAPE_FIELDS:
+                message = f"unknown field '{field}' in 'architecture' of {title(model)}"
+                place = at(model, f"architecture.{field}", "architecture")
+                yield Finding(message, place, known_help(field, SHAPE_FIELDS))
 
 
 def flow_is_sound(model: Model) -> Iterator[Finding]:
@@ -47,9 +86,20 @@ def axes_are_known(target: Target) -> Iterator[Finding]:
 
 def topology_is_readable(target: Target) -> Iterator[Finding]:
     """A topology names a device and how many, `h100:8` or `v5e:16x16`."""
-    if target.topology is not None and _TOPOLOGY.fullmatch(target.topology) is None:
+    if target.topology is not None and _chips(target.topology) is None:
         message = f"'{target.topology}' in {title(target)} is not a topology"
         yield Finding(message, at(target, "topology"), "write DEVICE:COUNT or DEVICE:AxB, as in h100:8 and v5e:16x16")
+
+
+def platform_has_topology(target: Target) -> Iterator[Finding]:
+    """The devices of a topology are of the target's platform."""
+    if target.topology is None or _chips(target.topology) is None:
+        return
+    device = target.topology.partition(":")[0]
+    platform = next((one for one, devices in PLATFORMS.items() if device in devices), target.platform)
+    if platform != target.platform:
+        message = f"the platform of {title(target)} is {target.platform}, and {device} is a {platform}"
+        yield Finding(message, at(target, "topology"), f"write 'platform: {platform}', or another topology")
 
 
 def axes_multiply_to_devices(target: Target) -> Iterator[Finding]:
@@ -66,7 +116,14 @@ def device_count(target: Target) -> int | None:
     """How many devices a target has, where the text says."""
     if target.topology is None:
         return target.devices
-    match = _TOPOLOGY.fullmatch(target.topology)
+    return _chips(target.topology)
+
+
+def _chips(topology: str) -> int | None:
+    """How many devices a topology names; None where it is not one."""
+    if topology is HOLE:
+        raise IncompleteError
+    match = _TOPOLOGY.fullmatch(topology)
     return prod(int(one) for one in match.group(1).split("x")) if match else None
 
 

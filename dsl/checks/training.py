@@ -12,11 +12,15 @@ from dsl.declarations.data import Mix
 from dsl.declarations.models import ModelFlow
 from dsl.declarations.training import DPO, GRPO, Reward, Supervised, Train
 from dsl.describe import alternatives
-from dsl.values import Quantity
+from dsl.hole import HOLE, IncompleteError
+from dsl.values import Amount, Quantity
 
 FEWEST_UPDATES = 20
 TAKES = {Supervised: ("documents", "chat"), DPO: ("preference",), GRPO: ("prompts",)}
 """The formats of records that an objective is defined for."""
+
+ANSWERS = ("assistant", "completion")
+"""The losses that say what dpo and grpo are about anyway."""
 
 BATCH_UNITS = {Supervised: ("tokens", "examples"), DPO: ("tokens", "examples"), GRPO: ("prompts",)}
 
@@ -45,6 +49,22 @@ def loss_fits_data(train: Train) -> Iterator[Finding]:
             message = f"'loss: {train.loss}' in {title(train)}, and {view.name} has documents"
             yield Finding(message, at(train, "data", "loss"), "write 'loss: all', or train on chats")
             return
+
+
+def settings_have_effect(train: Train) -> Iterator[Finding]:
+    """Nothing is silently ignored: each setting means something for the objective and the records."""
+    word = train.objective.__class__.__name__.lower()
+    if not isinstance(train.objective, Supervised) and train.loss not in (None, *ANSWERS):
+        message = f"'loss: {train.loss}' does nothing in {title(train)}: {word} is about answers"
+        yield Finding(message, at(train, "loss"), "leave 'loss' out")
+    if isinstance(train.objective, GRPO) and train.packing != "none":
+        message = f"'packing' does nothing in {title(train)}: the answers of grpo are written as it trains"
+        yield Finding(message, at(train, "packing"), "leave 'packing' out")
+    if train.reasoning == "mask" and train.data is not None:
+        found = [format for format, _ in formats_of(train.data)]
+        if found and all(format == "documents" for format in found):
+            message = f"'reasoning' does nothing in {title(train)}: documents have no reasoning apart"
+            yield Finding(message, at(train, "reasoning"), "leave 'reasoning' out, or train on chats")
 
 
 def rollouts_are_scored(train: Train) -> Iterator[Finding]:
@@ -111,18 +131,33 @@ def points_come(train: Train) -> Iterator[Finding]:
 
 def length_is_said(train: Train) -> Iterator[Finding]:
     """An epoch of a mix is its budget; shares alone have none."""
-    if not isinstance(train.data, Mix) or train.data.budget is not None:
+    if not isinstance(train.data, Mix) or (train.for_ is not None and train.for_.unit != "epochs"):
         return
-    if train.for_ is not None and train.for_.unit != "epochs":
-        return
-    parts = [*train.data.parts, *(part for phase in train.data.phases for part in phase.parts)]
-    if len(parts) > 1 and all(
-        part.amount is None or part.amount.kind in ("percent", "ratio", "rest") for part in parts
-    ):
+    if shares := _without_length(train.data):
         what = f"{quantity(train.for_)} of {train.data.name}" if train.for_ else f"a pass over {train.data.name}"
-        message = f"{title(train)} is as long as {what}, which has shares alone"
-        help = f"write 'budget:' in mix {train.data.name}, or 'for:' in tokens, examples or steps"
+        whose = "which has shares alone" if shares is train.data else f"and mix {shares.name} in it has shares alone"
+        message = f"{title(train)} is as long as {what}, {whose}"
+        help = f"write 'budget:' in mix {shares.name}, or 'for:' in tokens, examples or steps"
         yield Finding(message, at(train, "for", "data"), help)
+
+
+def _without_length(mix: Mix) -> Mix | None:
+    """The mix of shares alone, this one or one in it, because of which an epoch has no length."""
+    if mix.budget is not None:
+        return None
+    parts = [*mix.parts, *(part for phase in mix.phases for part in phase.parts)]
+    if len(parts) > 1 and not any(part.amount and part.amount.kind in ("quantity", "all") for part in parts):
+        return mix
+    whole = [part.of for part in parts if _is_passes(part.amount, is_only=len(parts) == 1)]
+    inner = (_without_length(one) for one in whole if isinstance(one, Mix))
+    return next((one for one in inner if one is not None), None)
+
+
+def _is_passes(amount: Amount | None, *, is_only: bool) -> bool:
+    """Whether an amount is counted in passes over a part; a share is, where there is no other part."""
+    if amount is not None and isinstance(amount.value, Quantity):
+        return amount.value.unit == "epochs"
+    return is_only or (amount is not None and amount.kind == "all")
 
 
 def enough_updates(train: Train) -> Iterator[Finding]:
@@ -144,7 +179,7 @@ def enough_updates_until(train: Train) -> Iterator[Finding]:
     if isinstance(until, Fraction):
         until = Quantity(length.count * until, length.unit) if length else None
     updates, whole = updates_in(train, until), updates_in(train, length)
-    if updates is not None and updates < FEWEST_UPDATES and (whole is None or whole >= FEWEST_UPDATES):
+    if updates and updates < FEWEST_UPDATES and (whole is None or whole >= FEWEST_UPDATES):
         message = f"{title(train)} makes {_count(updates)} until there"
         yield Finding(message, at(train, "until"), f"branch off later: at least {FEWEST_UPDATES} updates tell more")
 
@@ -168,6 +203,8 @@ def suffix_is_meant(train: Train) -> Iterator[Finding]:
 
 def flow_can_train(flow: ModelFlow, owner: Declaration, path: str) -> Iterator[Finding]:
     """What a flow trains has weights, and each of its stages has data."""
+    if flow.start.api is HOLE:
+        raise IncompleteError
     if flow.stages and flow.start.api is not None:
         message = f"{flow.start.name} is a served model: it can't be trained"
         yield Finding(message, at(owner, path), "start from weights: a model with 'from:'")

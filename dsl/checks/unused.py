@@ -85,7 +85,7 @@ def _imports(scope: Scope) -> Iterator[tuple[str, str, Finding]]:
 def _constants(scope: Scope) -> Iterator[tuple[str, str, Finding]]:
     """A constant that no `$name` stands for."""
     for name, cell in scope.constants.items():
-        if f"${name}" not in scope.used:
+        if cell.value is not None and f"${name}" not in scope.used:
             help = f"write '${name}' somewhere, or leave it out"
             yield (
                 "MIX0342",

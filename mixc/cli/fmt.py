@@ -33,7 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _format_stdin(*, check: bool) -> int:
-    text = sys.stdin.read()
+    try:
+        text = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        print(f"error: can't read stdin: {error}", file=sys.stderr)
+        return 1
     formatted = _formatted(SourceFile("<stdin>", text))
     if formatted is None:
         return 1

@@ -10,7 +10,7 @@ from dsl.describe import known_help
 from dsl.diagnostics.render import render
 from dsl.module import Module
 from dsl.resolve import load
-from dsl.show import origin, outline, rows_of, show
+from dsl.show import Row, constant, find, origin, outline, rows_of, show, show_constant
 from mixc.cli.check import wants_colour
 from mixc.cli.formats import as_text
 
@@ -18,7 +18,7 @@ from mixc.cli.formats import as_text
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("show", help=__doc__, description=__doc__)
     parser.add_argument("file", metavar="FILE", help="a .mix file")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="a declaration: reasons, common.finetune")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a declaration or a constant: reasons, common.finetune")
     parser.add_argument("--resolved", action="store_true", help="every field with its value and where it is written")
     parser.add_argument("--json", action="store_true", help="the resolved fields as JSON")
     parser.add_argument("--format", choices=("text", "json"), default="text")
@@ -40,15 +40,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         sys.stdout.write(as_text(_outline(loaded.module)) if as_json else outline(loaded.module))
         return 0
-    if loaded.module.find(arguments.name) is None:
-        help = known_help(arguments.name, loaded.module.names())
+    declaration = find(loaded.module, arguments.name)
+    row = None if declaration is not None or loaded.scope is None else constant(loaded.scope, arguments.name)
+    if declaration is None and row is None:
+        help = known_help(arguments.name, _names(loaded.module))
         print(f"error: {arguments.file} has no '{arguments.name}'\nhelp: {help}", file=sys.stderr)
         return 1
     if as_json:
-        sys.stdout.write(as_text(_rows(loaded.module, arguments.name)))
+        rows = [row] if row is not None else list(rows_of(declaration)) if declaration is not None else []
+        sys.stdout.write(as_text([_as_json(one) for one in rows]))
+    elif row is not None:
+        sys.stdout.write(show_constant(row, resolved=arguments.resolved))
     else:
         sys.stdout.write(show(loaded.module, arguments.name, resolved=arguments.resolved))
     return 0
+
+
+def _names(module: Module) -> list[str]:
+    """All that can be shown by name, but held-out sides and members of suites."""
+    constants = [f"{alias}.{name}" for alias, one in module.imports.items() for name in one.constants]
+    return [*module.names(), *module.constants, *constants]
 
 
 def _outline(module: Module) -> dict[str, Any]:
@@ -57,7 +68,5 @@ def _outline(module: Module) -> dict[str, Any]:
     return {"imports": imports, "constants": dict(module.constants), "declarations": kinds}
 
 
-def _rows(module: Module, name: str) -> list[dict[str, Any]]:
-    declaration = module.find(name)
-    assert declaration is not None
-    return [{"field": row.path, "value": row.value, "origin": origin(row.place)} for row in rows_of(declaration)]
+def _as_json(row: Row) -> dict[str, str]:
+    return {"field": row.path, "value": row.value, "origin": origin(row.place)}

@@ -15,15 +15,10 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from dsl.record_fields import DERIVED
 from dsl.values import Compare, Constant, Expression, Field, Has, InRange, Logic, Matches, Not, Predicate
 from runtime.data.rows import Format, Rows
 from runtime.errors import UserError
-
-DERIVED: Mapping[Format, tuple[str, ...]] = {
-    "documents": ("text", "characters", "tokens"),
-    "chat": ("turns", "user", "assistant", "system", "text", "has_tools", "has_system", "tokens"),
-}
-"""Fields that each format has besides the columns of its records; they win over a column of the same name."""
 
 Mask = NDArray[np.bool_]
 

@@ -1,7 +1,8 @@
-"""Diagnostics as they are printed, each code's page and fixture, and suggestions."""
+"""Diagnostics as they are printed, each code's page and fixtures, and suggestions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,22 @@ from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.diagnostics.pages import SECTIONS, codes, read_page
 from dsl.diagnostics.render import render, to_json
 from dsl.diagnostics.suggest import nearest
+from dsl.files import read_text
 from dsl.source import SourceFile, Span
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "diagnostics"
 FIXTURES = sorted(GOLDEN.glob("MIX*.mix"))
+MANY = sorted(GOLDEN.glob("many*.mix"))
+"""Each with ten mistakes, and a `.mended` beside it: the same text with those lines right."""
+
+PLAN_FIXTURES = sorted((GOLDEN.parent / "plan_diagnostics").glob("MIX*.mix"))
+"""Those of the codes that need data; tests/compiler/test_plan_diagnostics.py plans them."""
+
+Line = tuple[str, int]
+"""A file, as it is printed, and the number of a line of it."""
 
 
-PLAN = "MIX0400"
-"""Codes from here on need data: the plan gives them, and tests/compiler and tests/end_to_end try them."""
-
-
-@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*FIXTURES, *MANY], ids=lambda path: path.stem)
 def test_what_is_printed(path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(GOLDEN)
     printed = render(check([Path(path.name)]))
@@ -29,12 +35,64 @@ def test_what_is_printed(path: Path, monkeypatch: pytest.MonkeyPatch, request: p
     if request.config.getoption("--update-golden"):
         expected.write_text(printed, encoding="utf-8")
     assert printed == expected.read_text(encoding="utf-8")
-    assert f"[{path.name[:7]}]" in printed
+    assert path in MANY or f"[{path.name[:7]}]" in printed
 
 
-def test_every_code_has_a_page_and_a_fixture() -> None:
-    pages = {code for code in codes() if code < PLAN}
-    assert pages == {path.name[:7] for path in FIXTURES}
+@pytest.mark.parametrize("path", MANY, ids=lambda path: path.stem)
+def test_ten_mistakes_give_ten_diagnostics(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    broken, mended = broken_and_mended(path)
+    lines = mistakes(broken, mended)
+    assert len(lines) == 10
+    assert lines_told(path, broken) == lines
+
+
+@pytest.mark.parametrize("path", MANY, ids=lambda path: path.stem)
+def test_none_of_ten_diagnostics_follows_from_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    broken, mended = broken_and_mended(path)
+    assert lines_told(path, mended) == []
+    for name, number in mistakes(broken, mended):
+        one_left = [*mended[name][: number - 1], broken[name][number - 1], *mended[name][number:]]
+        assert lines_told(path, mended | {name: one_left}) == [(name, number)]
+
+
+def broken_and_mended(path: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The lines of a file with ten mistakes, and of one that it imports if some stand there, by name; and mended."""
+    imported = [one for one in sorted(GOLDEN.glob("imports/*.mended")) if f"imports/{one.stem}.mix" in path.read_text()]
+    mended = [path.with_suffix(".mended"), *imported]
+    names = [str(one.with_suffix(".mix").relative_to(GOLDEN)) for one in mended]
+    return (
+        {name: (GOLDEN / name).read_text().split("\n") for name in names},
+        {name: one.read_text().split("\n") for name, one in zip(names, mended, strict=True)},
+    )
+
+
+def mistakes(broken: dict[str, list[str]], mended: dict[str, list[str]]) -> list[Line]:
+    """The lines that the mended files have otherwise."""
+    return sorted(
+        (name, number)
+        for name, lines in broken.items()
+        for number, (line, right) in enumerate(zip(lines, mended[name], strict=True), 1)
+        if line != right
+    )
+
+
+def lines_told(path: Path, lines: dict[str, list[str]]) -> list[Line]:
+    """Where the diagnostics of a file stand if these files have these lines."""
+    texts = {(GOLDEN / name).resolve(): "\n".join(text) for name, text in lines.items()}
+    found = check([path.name], read=lambda file: texts[file] if file in texts else read_text(file))
+    return sorted((one.source.path, one.source.position(one.span.start)[0]) for one in found)
+
+
+def test_every_code_has_a_page_and_two_fixtures() -> None:
+    fixtures = Counter(path.name[:7] for path in [*FIXTURES, *PLAN_FIXTURES])
+    assert fixtures.keys() == set(codes())
+    assert [code for code, count in fixtures.items() if count < 2] == []
+
+
+def test_there_are_two_hundred_broken_specs() -> None:
+    assert len([*FIXTURES, *MANY, *PLAN_FIXTURES]) >= 200
 
 
 @pytest.mark.parametrize("code", codes())

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsl.diagnostics.diagnostic import Diagnostic
-from dsl.parse import parse
+from dsl.parse import parse, parse_again
 from dsl.source import SourceFile
 from dsl.tree import Document, Mapping, Node, Scalar, Sequence
 from tests.dsl.strategies import SNIPPETS, documents, mutations
-from tests.dsl.trees import plain
+from tests.dsl.trees import check_against_yaml, plain
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.mix"))
 
@@ -26,13 +25,6 @@ def parsed(text: str) -> tuple[Document, list[Diagnostic]]:
 def mistakes(text: str) -> list[tuple[str, int]]:
     """Code and line of each mistake."""
     return [(each.code, each.source.position(each.span.start)[0]) for each in parsed(text)[1]]
-
-
-def check_against_yaml(text: str) -> None:
-    """If mixc takes a text, PyYAML does too, and reads the same tree."""
-    document, diagnostics = parsed(text)
-    if not diagnostics:
-        assert plain(document.root) == (yaml.load(text, yaml.BaseLoader) or {})
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -184,3 +176,14 @@ def test_the_tree_holds_what_could_be_made_out() -> None:
 def test_deep_nesting_is_a_mistake_and_no_crash() -> None:
     for text in ("a: " + "[" * 100_000, "a:\n" + "- " * 10_000 + "b", "a: " + "{b: " * 10_000):
         assert [code for code, _ in mistakes(text)] == ["MIX0122"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_parsing_again_what_has_changed_gives_what_parsing_it_all_gives(data: st.DataObject) -> None:
+    before = data.draw(mutations([path.read_text(encoding="utf-8") for path in EXAMPLES]) | documents())
+    place = data.draw(st.integers(0, len(before)))
+    put = data.draw(st.sampled_from(SNIPPETS))
+    after = before[:place] + put + before[place + data.draw(st.sampled_from([0, 1, 5])) :]
+    again = parse_again(SourceFile("test.mix", after), parse_again(SourceFile("test.mix", before), {}).blocks)
+    assert (again.document, again.diagnostics) == parsed(after)

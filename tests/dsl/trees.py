@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import yaml
+from ruamel.yaml import YAML
+
+from dsl.parse import parse
+from dsl.source import SourceFile
 from dsl.tree import Mapping, Node, Scalar, Sequence
 
 Plain = str | list["Plain"] | dict[str, "Plain"]
+
+
+def check_against_yaml(text: str) -> bool:
+    """If mixc takes a text, PyYAML (YAML 1.1) and ruamel (1.2) do too, all scalars strings, and read the same tree.
+
+    Gives whether mixc takes it.
+    """
+    document, diagnostics = parse(SourceFile("test.mix", text))
+    if diagnostics:
+        return False
+    tree = plain(document.root)
+    assert tree == (yaml.load(text, yaml.BaseLoader) or {})
+    assert tree == (YAML(typ="base", pure=True).load(text) or {})
+    return True
 
 
 def plain(node: Node | None) -> Plain:
