@@ -36,6 +36,7 @@ fmt: dev-environment ## Format the code and mend what ruff can mend.
 bench: peer-environment ## Run the benchmarks against their peers (Python 3.11); they write bench/results.md.
 	$(PEER_VENV)/bin/python bench/train_step.py
 	$(PEER_VENV)/bin/python bench/tokenize.py
+	$(PEER_VENV)/bin/python bench/language.py
 
 docs: run-environment ## Check that the reference and the schema are up to date, and that links in Markdown lead to a file.
 	$(VENV)/bin/python -m dsl.reference --check
@@ -54,6 +55,7 @@ clean: ## Remove environments made here, build outputs and caches of tools. Runs
 	@for folder in $(VENV) $(PEER_VENV); do if [ ! -e $$folder/.made-by-mixc ]; then continue; fi; rm -rf $$folder.old; mv $$folder $$folder.old; done
 	rm -rf $(VENV).old $(VENV).new $(VENV).lock $(PEER_VENV).old $(PEER_VENV).new $(PEER_VENV).lock
 	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf editors/vscode/node_modules editors/vscode/dist editors/vscode/*.vsix
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 run-environment:

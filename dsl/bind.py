@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fractions import Fraction
@@ -28,9 +28,19 @@ from dsl.declarations.shapes import (
     Shape,
     Typed,
 )
-from dsl.describe import alternatives, bounds, described, expected, head, known_help, unknown_field_help
+from dsl.describe import (
+    alternatives,
+    bounds,
+    described,
+    expected,
+    fields_with,
+    head,
+    known_help,
+    unknown_field_help,
+)
 from dsl.hole import HOLE
 from dsl.mend import mended
+from dsl.names import meaning
 from dsl.reports import Reports
 from dsl.scalars import ScalarError, ScalarKind, parse_scalar
 from dsl.source import Span
@@ -75,11 +85,13 @@ def bind_fields(
     *,
     inherited: Mapping[str, Cell] | None = None,
     is_whole: bool = True,
+    hidden: Container[str] = (),
 ) -> dict[str, Any]:
     """The values of a class's fields by their Python names; `owner` says in words whose they are.
 
     A missing field is reported at `place`, unless what is `inherited` lacks it too: it has been reported there.
     One that a misspelt field seems to mean isn't missing, and where not all `is_whole`, any field may be there.
+    Those that are `hidden` were read in part: what they hold is bound, but no one may count on it.
     """
     fields = model.by_written_name()
     values: dict[str, Any] = {}
@@ -89,9 +101,13 @@ def bind_fields(
             message, is_call = f"unknown field '{written}' in {owner}", isinstance(place[0], Applied)
             help = unknown_field_help(written, model, is_call=is_call)
             report("MIX0203", message, cell.scope.source, cell.key.span, help)
-            for meant in get_close_matches(written, fields.keys() - cells.keys()):
+            absent = fields.keys() - cells.keys()
+            for meant in (*get_close_matches(written, absent), *(absent & fields_with(written, model))):
                 values[fields[meant].name] = HOLE
-            is_whole = is_whole and not is_call  # it may be any of those that are missing
+            # It may be any of those that are missing, or what would have brought them.
+            is_whole = is_whole and not is_call and not get_close_matches(written, ["extends"])
+        elif cell.value is None and written in hidden:
+            values[fields[written].name] = HOLE
         elif cell.value is None:
             help = f"write {expected(fields[written].facts.shape)} after the colon, or leave the field out"
             report("MIX0204", f"'{written}' in {owner} has no value", cell.scope.source, cell.key.span, help)
@@ -101,7 +117,9 @@ def bind_fields(
                 fields[written].facts.shape, cell.value, Where(written, owner, is_whole), names
             )
     for written, one in fields.items():
-        if not is_whole:
+        if written in hidden:
+            values[one.name] = HOLE
+        elif not is_whole:
             values.setdefault(one.name, HOLE)
         elif one.is_required and one.name not in values:
             values[one.name] = HOLE
@@ -162,7 +180,14 @@ def wrong_type(shape: Shape, term: Term, where: Where, names: Names) -> Any:
     lists = [one for one in (shape.shapes if isinstance(shape, AnyOf) else (shape,)) if isinstance(one, ListOf)]
     if lists and isinstance(term, Atom):
         text = term.scalar.text
-        help = f"write a list: '- {text}' on a line of its own" if "(" in text else f"write a list: '[{text}]'"
+        items = re.split(r" *, *| and ", text)
+        if "(" in text:
+            help = f"write a list: '- {text}' on a line of its own"
+        elif not any(" " in item for item in items):
+            help = f"write a list: '[{', '.join(items)}]'"
+    if isinstance(term, Atom) and term.scalar.text in _NO_VALUE:
+        message = f"{where} can't be '{term.scalar.text}'"
+        help = f"leave '{where.field}' out; 'drop' takes back what 'extends' or a call gives"
     names.reports.error("MIX0205", message, term.scope.source, head(term), help)
     return HOLE
 
@@ -229,7 +254,7 @@ def arguments(model: type[Written], call: Applied, owner: str, names: Names) -> 
     unnamed = [written for written, one in model.by_written_name().items() if one.facts.positional]
     for index, value in enumerate(call.positional):
         if index >= len(unnamed):
-            help = _name_for(value, model) or f"write '{call.name.text}' alone"
+            help = _name_for(value, model) or ("leave it out" if unnamed else f"write '{call.name.text}' alone")
             message = f"{owner} takes {len(unnamed) or 'no'} argument{'s' * (len(unnamed) != 1)} without a name"
             names.reports.error("MIX0221", message, value.scope.source, value.span, help)
         elif unnamed[index] in cells:
@@ -243,10 +268,14 @@ def arguments(model: type[Written], call: Applied, owner: str, names: Names) -> 
 def _name_for(value: Term, model: type[Written]) -> str | None:
     """What to write for an argument that lacks its name."""
     fields = model.by_written_name()
-    named = [name for name, one in fields.items() if isinstance(one.facts.shape, Reference)]
-    if named and isinstance(value, Atom) and _NAME.fullmatch(value.scalar.text):
-        return "write " + alternatives(f"'{name}={value.scalar.text}'" for name in named)
-    return f"write 'FIELD=VALUE'; there are {', '.join(fields)}" if fields else None
+    if isinstance(value, Atom) and _NAME.fullmatch(value.scalar.text):
+        meant = meaning(value.scalar.text, value.scope)
+        kinds = {name: one.facts.shape.kinds for name, one in fields.items() if isinstance(one.facts.shape, Reference)}
+        named = [name for name in kinds if isinstance(meant, str) or meant.kind in kinds[name]]
+        if named:
+            return "write " + alternatives(f"'{name}={value.scalar.text}'" for name in named)
+    others = [name for name, one in fields.items() if not one.facts.positional]
+    return f"write 'FIELD=VALUE', with {alternatives(others)}" if others else None
 
 
 def _construct(model: type[Written], values: Mapping[str, Any]) -> Any:

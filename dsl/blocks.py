@@ -51,14 +51,15 @@ Blocks = dict[str, Block]
 def parse_blocks(text: str, known: Blocks) -> dict[int, tuple[str, Block]]:
     """The parts of a file by where they start, with their texts; those whose text is `known` aren't parsed again."""
     starts = sorted({0, *(match.start() for match in _START.finditer(text))})
+    seen = dict(known)
     lines: list[Line] | None = None
     found: dict[int, tuple[str, Block]] = {}
     for start, end in zip(starts, [*starts[1:], len(text) + 1], strict=True):
         part = text[start:end]
-        block = known.get(part)
+        block = seen.get(part)
         if block is None:
             lines = lines or split_lines(text)
-            block = _parsed(text, lines, start, end)
+            block = seen[part] = _parsed(text, lines, start, end)
         found[start] = part, block.at(start)
     return found
 

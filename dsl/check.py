@@ -46,8 +46,8 @@ def findings(loaded: Sequence[Loaded]) -> list[Diagnostic]:
         if one.scope is not None and one.resolver is not None:
             here = [Place(one.scope.source, each.key.span) for each in one.scope.definitions.values()]
             seen = {place for place in here if files.identity(place) in used}
-            broken = any(each.severity == "error" for each in one.diagnostics)
-            for code, finding in unused(one.scope, seen, one.resolver, has_errors=broken):
+            errors = [each for each in one.diagnostics if each.severity == "error"]
+            for code, finding in unused(one.scope, seen, one.resolver, errors):
                 reports.add(files.renamed(_diagnostic(code, finding, "error")))
             for finding in deep_extends(one.scope, one.resolver):
                 reports.add(files.renamed(_diagnostic("MIX0343", finding, "warning")))
@@ -82,13 +82,19 @@ class Files:
 
     def __init__(self) -> None:
         self.sources: dict[str, SourceFile] = {}
+        self.paths: dict[str, str] = {}
 
     def renamed(self, diagnostic: Diagnostic) -> Diagnostic:
-        source = self.sources.setdefault(os.path.realpath(diagnostic.source.path), diagnostic.source)
-        return replace(diagnostic, source=source)
+        source = self.sources.setdefault(self._real(diagnostic.source.path), diagnostic.source)
+        return diagnostic if source is diagnostic.source else replace(diagnostic, source=source)
 
     def identity(self, place: Place) -> tuple[str, int]:
-        return os.path.realpath(place.source.path), place.span.start
+        return self._real(place.source.path), place.span.start
+
+    def _real(self, path: str) -> str:
+        if path not in self.paths:
+            self.paths[path] = os.path.realpath(path)
+        return self.paths[path]
 
     def used(self, loaded: Iterable[Loaded]) -> set[tuple[str, int]]:
         """The declarations that a study or a trained model of any of these files reaches."""

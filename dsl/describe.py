@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
+from dsl.declarations.base import Declaration, Written
 from dsl.declarations.shapes import (
     AnyOf,
     BuiltIn,
@@ -25,9 +26,6 @@ from dsl.diagnostics.suggest import nearest
 from dsl.scalar_values import UNITS
 from dsl.source import Span
 from dsl.terms import Applied, Atom, Items, Table, Term
-
-if TYPE_CHECKING:
-    from dsl.declarations.base import Written
 
 _FEW = 8
 _SCALARS = {
@@ -64,8 +62,8 @@ def expected(shape: Shape) -> str:
         case FlowOf(kind, or_location):
             return f"{with_article(kind)} or a flow" + (", or a location" if or_location else "")
         case BuiltIn(table):
-            words = list(table)
-            return alternatives(words) if len(words) <= _FEW else f"a call ({', '.join(words[:3])}, …)"
+            words = [_call(name, model) for name, model in table.items()]
+            return alternatives(words) if len(words) <= _FEW else f"a call ({', '.join(list(table)[:3])}, …)"
         case ListOf(OneKey(MappingOf(value))):
             return f"a list, each 'NAME: {{LABEL: …}}' with {expected(value)}"
         case ListOf(item, or_one):
@@ -78,10 +76,27 @@ def expected(shape: Shape) -> str:
             return f"a mapping with {', '.join(model.by_written_name())}"
         case Claimed():
             return "a comparison of results (harm(reasons) < harm(base))"
+        case AnyOf((MappingOf(value, keys), ListOf(Reference()))):
+            names = alternatives(with_article(key) for key in keys)
+            return f"a mapping from the name of {names} to {_in_short(value)}, or a list of such names"
         case AnyOf(shapes):
             return ", or ".join(expected(one) for one in shapes)
         case _:
             assert_never(shape)
+
+
+def _in_short(shape: Shape) -> str:
+    """`expected`, without the units of an amount."""
+    return (
+        "an amount (40%, 5M tokens, rest)" if isinstance(shape, Typed) and shape.kind == "amount" else expected(shape)
+    )
+
+
+def _call(name: str, model: type[Written]) -> str:
+    """A built-in with the arguments that it must have: `adamw(lr=…)`."""
+    fields = [(written, one) for written, one in model.by_written_name().items() if one.is_required]
+    arguments = ["…" if one.facts.positional else f"{written}=…" for written, one in fields]
+    return f"{name}({', '.join(arguments)})" if arguments else name
 
 
 def bounds(shape: Typed) -> str:
@@ -149,7 +164,7 @@ def known_help(word: str, known: Iterable[str]) -> str:
 def unknown_field_help(written: str, model: type[Written], *, is_call: bool) -> str:
     """What to write instead of a field that isn't there: one that is like it, or one that has it inside."""
     fields = model.by_written_name()
-    help = known_help(written, fields)
+    help = known_help(written, [*fields, "extends"] if issubclass(model, Declaration) and not is_call else fields)
     if help.startswith("did") and written not in UNITS:
         return help
     conditions = [name for name, one in fields.items() if one.facts.shape == Typed("predicate")]
@@ -165,6 +180,11 @@ def unknown_field_help(written: str, model: type[Written], *, is_call: bool) -> 
         if written in getattr(one.facts.shape, "units", ()):
             return f"write '{name}: 3 {written}'"
     return help
+
+
+def fields_with(written: str, model: type[Written]) -> set[str]:
+    """The fields of a class that have a field of this name inside."""
+    return {name for name, one in model.by_written_name().items() if written in _inner_names(one.facts.shape)}
 
 
 def _inner_names(shape: Shape) -> set[str]:

@@ -110,7 +110,9 @@ def _put(
     if not rest and _is_drop(argument):
         if cells.pop(name, None) is None:
             message = f"{where.owner} has no '{name}' to drop"
-            names.reports.error("MIX0218", message, argument.scope.source, argument.key.span, known_help(name, cells))
+            help = known_help(name, cells)
+            help = help if help.startswith("did") else f"leave '{name}=drop' out"
+            names.reports.error("MIX0218", message, argument.scope.source, argument.key.span, help)
         return
     if not rest or field is None:
         cells[name] = Cell(_first_part(key, path), argument.value, argument.scope)

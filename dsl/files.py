@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from dsl.arguments import read_node
 from dsl.declarations import KINDS
 from dsl.describe import known_help
+from dsl.lines import DEEPEST
 from dsl.parse import Parsed, parse_again
 from dsl.reports import Reports
 from dsl.scope import Definition, Import, Scope
@@ -26,6 +28,10 @@ EDITION = "2026"
 ROOT_MARKS = (".git", "pyproject.toml", "mixc.toml")
 RESERVED = ("base", "none")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+HARMLESS = ("MIX0108", "MIX0110")
+"""Mistakes of form that cost no name: what is left out is there already, or is a comment."""
+CHARACTERS = ("MIX0101", "MIX0102")
+_HEAD = re.compile(rf"\s*(?:{'|'.join(KINDS)})\s+[a-z]")
 _JOINED = re.compile(r"([a-z_]+) *[:=] *([^:= ].*)")
 NAME_HELP = "a name is lower-case letters, digits and '_', and starts with a letter"
 
@@ -83,8 +89,10 @@ class Loader:
         )
         if identity not in self.scopes:
             parsed = self.open(path, shown)
-            mistakes = tuple(one.span.start for one in parsed.diagnostics)
-            scope = self.scopes[identity] = Scope(parsed.source, path, self.root, mistakes=mistakes)
+            mistakes = tuple(one.span.start for one in parsed.diagnostics if one.code != "MIX0110")
+            has_all_names = not _may_have_lost_names(parsed)
+            scope = Scope(parsed.source, path, self.root, mistakes=mistakes, has_all_names=has_all_names)
+            self.scopes[identity] = scope
             self._fill(scope, parsed.document, given, sets, (*chain, path))
         return self.scopes[identity]
 
@@ -118,8 +126,7 @@ class Loader:
                 continue
             empty = entry if entry.value is None else None
             if entry.key.text not in DIRECTIVES:
-                is_whole = not any(entry.key.span.start <= place < following for place in scope.mistakes)
-                self._define(scope, entry, is_whole)
+                self._define(scope, entry, following)
 
     def _is_field_of(self, empty: Entry, entry: Entry, scope: Scope) -> bool:
         """Whether a top-level key is meant as a field of the declaration above it, which is empty: then it is reported,
@@ -149,6 +156,7 @@ class Loader:
             return None
         if isinstance(entry.value, MappingNode):
             return as_cells(entry.value, scope)
+        scope.has_all_names = False
         word = entry.key.text
         example = "common: common.mix" if word == "import" else "dose: 20M tokens"
         span = entry.value.span if entry.value else entry.key.span
@@ -174,6 +182,7 @@ class Loader:
             first = scope.definitions[name].key if name in scope.definitions else scope.imports[name].alias
             line, _ = scope.source.position(first.span.start)
             help = f"line {line} has it; declarations and imports of a file share their names"
+            scope.wrong.add(name)
             report("MIX0212", f"'{name}' is declared twice", scope.source, key.span, help)
         else:
             return True
@@ -182,6 +191,7 @@ class Loader:
     def _well_formed(self, scope: Scope, name: str, key: Scalar) -> bool:
         if not NAME.fullmatch(name):
             self.reports.error("MIX0202", f"'{name}' is not a name", scope.source, key.span, NAME_HELP)
+            scope.wrong.add(name)
             return False
         return True
 
@@ -201,10 +211,14 @@ class Loader:
         for name, cell in replacements.items():
             if name in scope.constants:
                 scope.constants[name] = cell
-            elif scope.is_whole:
+            elif scope.has_all_names:
                 message = f"{scope.source.path} has no constant '{name}'"
                 self.reports.error(
-                    "MIX0217", message, cell.scope.source, cell.key.span, known_help(name, scope.constants)
+                    "MIX0217",
+                    message,
+                    cell.scope.source,
+                    cell.key.span,
+                    known_help(name, scope.constants) if scope.constants else "it has none: leave this out",
                 )
 
     def _import(self, cell: Cell, sets: Mapping[str, str], chain: tuple[Path, ...]) -> Scope | None:
@@ -225,7 +239,13 @@ class Loader:
             files = [*chain[chain.index(target) :], target]
             message = "an import cycle: " + " -> ".join(file.name for file in files)
             help = "put what both files need into a third, and import that"
+            if target == chain[-1]:
+                help = "leave this import out: a file's own names are there already"
             self.reports.error("MIX0215", message, source, span, help)
+            return None
+        if len(chain) == DEEPEST:
+            help = "import the files that are needed here, and not through one another"
+            self.reports.error("MIX0122", f"imports nested more than {DEEPEST} deep", source, span, help)
             return None
         shown = os.path.normpath(os.path.join(os.path.dirname(source.path), path.text))
         try:
@@ -266,8 +286,8 @@ class Loader:
                 self.reports.error("MIX0205", "an import takes a file", source, cell.key.span, help)
         return None, {}
 
-    def _define(self, scope: Scope, entry: Entry, is_whole: bool) -> None:
-        """Add a declaration to its file's names."""
+    def _define(self, scope: Scope, entry: Entry, end: int) -> None:
+        """Add a declaration to its file's names; its text ends at `end`."""
         kind, _, name = entry.key.text.partition(" ")
         name = name.strip()
         if kind not in KINDS:
@@ -294,7 +314,27 @@ class Loader:
             self.reports.error("MIX0205", message, scope.source, entry.value.span, help)
         else:
             cells = {}
-        scope.definitions[name] = Definition(kind if kind in KINDS else None, name, entry.key, cells, scope, is_whole)
+        is_whole = not scope.has_mistake(entry.key.span.start, end)
+        known = kind if kind in KINDS else None
+        scope.definitions[name] = Definition(known, name, entry.key, cells, scope, end, is_whole)
+
+
+def _may_have_lost_names(parsed: Parsed) -> bool:
+    """Whether a mistake of form stands where a declaration, a constant or an import may have got lost to it."""
+    entries = parsed.document.root.entries
+    starts = [entry.key.span.start for entry in entries]
+    for one in parsed.diagnostics:
+        if one.code in HARMLESS:
+            continue
+        index = bisect_right(starts, one.span.start) - 1
+        line, column = one.source.position(one.span.start)
+        if index < 0 or entries[index].key.text in DIRECTIVES:
+            return True
+        if one.code in CHARACTERS and _HEAD.match(one.source.line(line)):
+            return True
+        if column == 1 and one.code not in CHARACTERS and starts[index] != one.span.start:
+            return True
+    return False
 
 
 def _written(cell: Cell) -> str:

@@ -9,7 +9,8 @@ from dsl.declarations.data import Source, SourceFlow, SourceView
 from dsl.declarations.evals import Eval
 from dsl.declarations.models import ModelFlow
 from dsl.declarations.shapes import Claimed, FlowOf, Reference
-from dsl.describe import known_help
+from dsl.describe import alternatives, known_help
+from dsl.diagnostics.suggest import nearest
 from dsl.hole import HOLE
 from dsl.scope import Definition, Scope
 from dsl.source import Span
@@ -158,7 +159,10 @@ def _eval(name: Name, atom: Atom, names: Declarations) -> Any:
             return HOLE
         if found is None:
             message = f"'{name.text}' is no member of a suite"
-            help = known_help(rest, members) if members else f"'{declared.name}' is no suite"
+            suite, own = name.text.removesuffix(rest), [one for one in members if "." not in one] or list(members)
+            near = nearest(rest, own)
+            help = f"did you mean '{suite}{near}'?" if near else f"write {alternatives(suite + one for one in own)}"
+            help = help if members else f"'{declared.name}' is no suite"
             names.reports.error("MIX0210", message, atom.scope.source, name.span, help)
             return HOLE
         declared, rest = members[found], rest[len(found) + 1 :]

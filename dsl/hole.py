@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
+
+_Value = TypeVar("_Value")
 
 
 class IncompleteError(Exception):
@@ -13,7 +15,7 @@ class Hole:
     """Stands in a declaration for a value that is wrong or missing; whatever looks into it stops with IncompleteError.
 
     So a check is written as if every value were there, and says nothing about those that aren't. Two questions can't be
-    stopped: `type(x)` (ask `x.__class__`) and `x is None` (ask whether it `is HOLE` before).
+    stopped: `type(x)` (ask `x.__class__`) and `x is None` (ask `known(x) is None`).
     """
 
     def _stop(self, *_: Any) -> NoReturn:
@@ -28,3 +30,10 @@ class Hole:
 
 HOLE: Final[Any] = Hole()
 """The only one: compare with `is`."""
+
+
+def known(value: _Value) -> _Value:
+    """The value, for a question that a hole can't stop: `known(eval.scale) is None`. Raises IncompleteError."""
+    if value is HOLE:
+        raise IncompleteError
+    return value

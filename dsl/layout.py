@@ -26,7 +26,7 @@ def add_indentation(reader: Reader) -> Iterator[Piece]:
     """
     blocks = [_Block(0, "KEY")]
     dropping = False
-    for piece in reader.pieces:
+    for index, piece in enumerate(reader.pieces):
         kind, top = piece.type, blocks[-1]
         if kind != "KEY" and kind != "DASH":
             if not dropping:
@@ -49,7 +49,7 @@ def add_indentation(reader: Reader) -> Iterator[Piece]:
             yield Piece("_INDENT", piece.start, piece.start)
         else:
             if depth is None:
-                depth, dropping = _misplaced(reader, blocks, piece)
+                depth, dropping = _misplaced(reader, blocks, index)
             yield from _close(reader, blocks, depth)
         if not dropping:
             blocks[-1].waits, blocks[-1].start = True, piece.start
@@ -79,11 +79,12 @@ def _close(reader: Reader, blocks: list[_Block], depth: int) -> Iterator[Piece]:
         yield Piece("_DEDENT", start, start)
 
 
-def _misplaced(reader: Reader, blocks: list[_Block], piece: Piece) -> tuple[int, bool]:
-    """Report a key or item that continues no block.
+def _misplaced(reader: Reader, blocks: list[_Block], index: int) -> tuple[int, bool]:
+    """Report a key or item, the token at `index`, that continues no block.
 
     Gives the index of the block to go on with, and whether to leave out what is misplaced.
     """
+    piece = reader.pieces[index]
     what, other = ("a list item", "keys") if piece.type == "DASH" else ("a key", "list items")
     help = "align it with the line that it belongs beside"
     depth = next((depth for depth, block in enumerate(blocks) if block.column >= piece.column), None)
@@ -101,6 +102,16 @@ def _misplaced(reader: Reader, blocks: list[_Block], piece: Piece) -> tuple[int,
         message = (
             f"{what} among {other}" if block.column == piece.column else f"{what} that is aligned with no line above"
         )
-        block.column = piece.column
+        if not _goes_on(reader.pieces, index, block.column):
+            block.column = piece.column
     reader.mistake("MIX0103", message, piece.start, piece.end, help)
     return depth, drop
+
+
+def _goes_on(pieces: list[Piece], index: int, column: int) -> bool:
+    """Whether a block of that column goes on after the misplaced key or item at `index`, whose value is beside it."""
+    following = pieces[index + 1 :]
+    if not following or following[0].type in ("KEY", "DASH"):
+        return False
+    after = next((one for one in following if one.type in ("KEY", "DASH") and one.column <= column), None)
+    return after is not None and after.column == column

@@ -15,6 +15,11 @@ _TIME = re.compile(r"([0-9.]+) *(hours?|h|days?|d|seconds?|s|min|m)")
 _MINUTES = {"h": 60, "d": 1440, "m": 1}
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+_OTHER_UNITS: dict[Unit, tuple[str, ...]] = {
+    "steps": ("batches", "iterations", "updates", "it", "its"),
+    "examples": ("samples", "rows", "documents", "docs", "chats", "records"),
+    "epochs": ("passes", "pass", "rounds"),
+}
 _SIGNS = {
     "&&": "and",
     "||": "or",
@@ -66,13 +71,17 @@ def _quantities(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
     for each in _counts(text, units):
         yield each
         yield from (f"{each} {unit}" for unit in units)
-    count, _, unit = text.strip().partition(" ")
-    if unit in ("batches", "iterations", "updates", "it"):
-        yield f"{count} steps"
-    if unit in ("samples", "rows", "documents", "docs", "chats", "records"):
-        yield f"{count} examples"
+    yield from _units(text, units)
+
+
+def _units(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
+    """`500 iterations`, `every 32 rows`, `2 passes`, `3M toks`: a unit by another name."""
+    before, _, unit = text.strip().rpartition(" ")
+    for right, others in _OTHER_UNITS.items():
+        if unit in others:
+            yield f"{before} {right}"
     if unit.startswith("tok") and unit not in UNITS:
-        yield f"{count} tokens"
+        yield f"{before} tokens"
 
 
 def _ranges(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
@@ -136,7 +145,7 @@ def _moments(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
 _WAYS: dict[ScalarKind, tuple[Callable[[str, tuple[Unit, ...]], Iterator[str]], ...]] = {
     "count": (_counts,),
     "quantity": (_quantities,),
-    "amount": (_counts, _percents),
+    "amount": (_counts, _percents, _units),
     "range": (_ranges,),
     "percent": (_percents,),
     "number": (_numbers, _counts),
@@ -144,5 +153,5 @@ _WAYS: dict[ScalarKind, tuple[Callable[[str, tuple[Unit, ...]], Iterator[str]], 
     "predicate": (_signs,),
     "claim": (_signs,),
     "flow": (_flows,),
-    "when": (_moments,),
+    "when": (_moments, _units),
 }

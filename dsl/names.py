@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsl.describe import alternatives, known_help, with_article
+from dsl.diagnostics.suggest import nearest
 from dsl.reports import Reports
 from dsl.scope import Definition, Scope
 from dsl.source import Span
@@ -21,7 +22,7 @@ class Found:
 def look_up(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], reports: Reports) -> Found | None:
     """The definition that a name means where it is written; None, reported, where there is none of those kinds.
 
-    Nothing is reported where the name may have got lost in what could not be read.
+    Nothing is reported where the name may have got lost in what could not be read, nor of a name twice in a file.
     """
     target, rest = scope, text
     alias, _, after = text.partition(".")
@@ -33,9 +34,10 @@ def look_up(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], reports
         target, rest = imported, after
     name, _, rest = rest.partition(".")
     definition = target.definitions.get(name)
+    if name in target.wrong or (definition is None and not target.has_all_names):
+        return None
     if definition is None:
-        if target.is_whole:
-            _unknown(text, scope, span, kinds, reports)
+        _unknown(text, scope, span, kinds, reports)
         return None
     if definition.kind is None:
         return None
@@ -54,6 +56,7 @@ def look_up(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], reports
 
 def _unknown(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], reports: Reports) -> None:
     alias, dot, _ = text.partition(".")
+    scope.wrong.add(alias if dot and alias not in scope.imports and alias not in scope.definitions else text)
     if not dot and alias in scope.imports:
         message, help = f"'{text}' is an import, not a declaration", f"write '{text}.NAME'"
     elif text == "base":
@@ -66,6 +69,8 @@ def _unknown(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], report
     elif text == "drop":
         message = "nothing is taken over here that could be dropped"
         help = "'drop', without quotes, takes back what 'extends' gives"
+    elif dot and alias not in scope.imports and alias not in scope.definitions:
+        message, help = f"unknown name '{text}': there is no import '{alias}'", _import_help(alias, text, scope, kinds)
     elif (inner := _through_two(text, scope)) is not None:
         message, help = f"unknown name '{text}': a name goes through one import", inner
     else:
@@ -81,6 +86,11 @@ def _through_two(text: str, scope: Scope) -> str | None:
     if inner is None or not rest[0]:
         return None
     return f"import {inner.source.path} here too, and write '{second}.{rest[0]}'"
+
+
+def _import_help(alias: str, text: str, scope: Scope, kinds: tuple[str, ...]) -> str:
+    meant = nearest(alias, scope.imports) or nearest(text, names_in(scope, kinds))
+    return f"did you mean '{meant}'?" if meant else f"write '{alias}: FILE.mix' under 'import:'"
 
 
 def _suggestion(text: str, names: list[str]) -> str:

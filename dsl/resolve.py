@@ -6,28 +6,30 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dsl.arguments import applied
 from dsl.bind import Where, bind, bind_fields
 from dsl.declarations import KINDS
-from dsl.declarations.base import Declaration, Place, Written
-from dsl.declarations.shapes import BuiltIn, Claimed, FlowOf, ListOf, Reference, Shape
+from dsl.declarations.base import Declaration, Place
+from dsl.declarations.shapes import Claimed, FlowOf, Reference
 from dsl.declarations.studies import Study
-from dsl.describe import head, known_help
+from dsl.describe import known_help
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.extends import extended, replaced
 from dsl.files import NAME, Loader, Parses, Read, project_root, read_text
 from dsl.flows import bind_claim, bind_flow, bind_reference
 from dsl.hole import HOLE
+from dsl.lines import DEEPEST
+from dsl.locations import scheme_mistake
 from dsl.module import Module
 from dsl.names import look_up
+from dsl.places import Places
 from dsl.reports import Reports
-from dsl.scalars import ScalarError, parse_scalar
 from dsl.scope import Definition, Scope
 from dsl.source import SourceFile, Span
-from dsl.terms import Applied, Atom, Cell, Items, Table, Term
+from dsl.terms import Applied, Atom, Cell, Table, Term
 from dsl.tree import Scalar
 
 Fields = tuple[dict[str, Cell], Mapping[str, Cell] | None]
@@ -125,6 +127,8 @@ class Resolver:
     """Which definitions each of them refers to."""
     damaged: set[Definition] = field(default_factory=set[Definition])
     """Those that have lost fields to mistakes of form, or extend one that has."""
+    hidden: dict[Definition, set[str]] = field(default_factory=dict[Definition, set[str]])
+    """The fields of those in whose text a mistake of form stands."""
     binding: list[Definition] = field(default_factory=list[Definition])
     extending: list[Definition] = field(default_factory=list[Definition])
     following: list[Cell] = field(default_factory=list[Cell])
@@ -145,6 +149,9 @@ class Resolver:
         if definition not in self.declared:
             if definition.kind is None or definition.cells is None:
                 return HOLE
+            if len(self.binding) == DEEPEST:
+                self._too_deep(definition.key.span, definition.scope)
+                return HOLE
             self.binding.append(definition)
             cells, inherited = self.cells(definition)
             self.declared[definition] = self._build(
@@ -158,10 +165,15 @@ class Resolver:
         if definition not in self.fields:
             if not definition.is_whole:
                 self.damaged.add(definition)
+            hidden = self.hidden[definition] = definition.hidden_fields()
             own = dict(definition.cells or {})
             cell = own.pop("extends", None)
             if cell is None or definition.kind is None:
                 self.fields[definition] = own, None
+            elif len(self.extending) == DEEPEST:
+                self._too_deep(cell.key.span, cell.scope)
+                self.damaged.add(definition)
+                self.fields[definition] = own, {}
             elif (parent := self._parent(definition, cell)) is None:
                 self.damaged.add(definition)
                 self.fields[definition] = own, {}
@@ -171,6 +183,7 @@ class Resolver:
                 self.extending.pop()
                 if parent in self.damaged:
                     self.damaged.add(definition)
+                hidden |= self.hidden[parent] - own.keys()
                 self.depths[definition] = self.depths.get(parent, 0) + 1
                 self.fields[definition] = extended(KINDS[definition.kind], inherited, own, self), inherited
         return self.fields[definition]
@@ -212,20 +225,19 @@ class Resolver:
         kind = KINDS[definition.kind or ""]
         is_study = kind is Study
         if is_study:
-            self.bases.append(self._base(cells, owner))
-        is_whole = definition not in self.damaged
-        values = bind_fields(kind, cells, owner, place, self, inherited=inherited, is_whole=is_whole)
+            self.bases.append(self._base(cells, owner, definition))
+        is_whole, hidden = definition not in self.damaged, self.hidden.get(definition, set())
+        values = bind_fields(kind, cells, owner, place, self, inherited=inherited, is_whole=is_whole, hidden=hidden)
         if is_study and (base := self.bases.pop()) is not None:
             values["base"] = base
         where = Place(definition.scope.source, definition.key.span)
-        return kind.model_construct(
-            **values, name=definition.seen_name, place=where, places=places(opened(kind, cells))
-        )
+        return kind.model_construct(**values, name=definition.seen_name, place=where, places=Places(kind, cells))
 
-    def _base(self, cells: Mapping[str, Cell], owner: str) -> Any:
+    def _base(self, cells: Mapping[str, Cell], owner: str, definition: Definition) -> Any:
         cell = cells.get("base")
         if cell is None or cell.value is None:
-            return None
+            misspelt = get_close_matches("base", cells.keys() - Study.by_written_name().keys())
+            return HOLE if misspelt or definition in self.damaged else None
         return bind(Study.by_written_name()["base"].facts.shape, cell.value, Where("base", owner), self)
 
     def follow(self, term: Term) -> Term | Any:
@@ -237,13 +249,17 @@ class Resolver:
             return term  # no constant has such a name: the field's own rule tells what is wrong
         cell = term.scope.constants.get(name)
         if cell is None or cell.value is None:
-            if cell is None and term.scope.is_whole:
+            if cell is None and term.scope.has_all_names and f"${name}" not in term.scope.wrong:
+                term.scope.wrong.add(f"${name}")
                 self._unknown_constant(name, term)
             return HOLE
         term.scope.used.add(f"${name}")
         if cell in self.following:
             ring = " -> ".join(f"${one.key.text}" for one in [*self.following[self.following.index(cell) :], cell])
             self.reports.error("MIX0213", f"a cycle: {ring}", term.scope.source, term.span, "give one of them a value")
+            return HOLE
+        if len(self.following) == DEEPEST:
+            self._too_deep(term.span, term.scope)
             return HOLE
         self.following.append(cell)
         value = self.follow(cell.value)
@@ -254,6 +270,9 @@ class Resolver:
         """A location as written where it has a scheme, else as an absolute path, which must lie in the project."""
         text = atom.scalar.text
         if "://" in text:
+            if mistake := scheme_mistake(text):
+                self.reports.error("MIX0363", mistake[0], atom.scope.source, atom.span, mistake[1])
+                return HOLE
             return text
         path = os.path.normpath(atom.scope.path.parent / text)
         if not self.allow_outside and not f"{os.path.realpath(path)}/".startswith(os.path.join(self.root, "")):
@@ -298,65 +317,21 @@ class Resolver:
         help = "a declaration can't be made from itself; name another in one of these places"
         self.reports.error("MIX0213", message, atom.scope.source, atom.span, help)
 
+    def _too_deep(self, span: Span, scope: Scope) -> None:
+        """Report a chain that is too long, once a file: what is further along it is read from there."""
+        if "" not in scope.wrong:
+            scope.wrong.add("")
+            message = f"a chain of more than {DEEPEST} declarations, each made from the next"
+            help = "make some of them from one that lies nearer to the chain's end"
+            self.reports.error("MIX0122", message, scope.source, span, help)
+
     def _unknown_constant(self, name: str, term: Atom) -> None:
         help = (
-            known_help(name, term.scope.constants)
+            known_help(f"${name}", [f"${one}" for one in term.scope.constants])
             if term.scope.constants
             else f"declare it: 'let:', below it '{name}: …'"
         )
         self.reports.error("MIX0217", f"unknown constant '${name}'", term.scope.source, term.span, help)
-
-
-def opened(kind: type[Written], cells: Mapping[str, Cell]) -> dict[str, Cell]:
-    """The fields with the arguments of built-ins apart, so that each has its place."""
-    fields = kind.by_written_name()
-    return {
-        key: Cell(cell.key, _opened(fields[key].facts.shape, cell.value), cell.scope)
-        if cell.value is not None and key in fields
-        else cell
-        for key, cell in cells.items()
-    }
-
-
-def _opened(shape: Shape, term: Term) -> Term:
-    match shape, term:
-        case BuiltIn(), Atom(scalar) if "(" in scalar.text:
-            try:
-                return applied(parse_scalar("call", scalar), term)
-            except ScalarError:
-                return term
-        case BuiltIn(), Table(cells) if len(cells) == 1:
-            (cell,) = cells.values()
-            inner: Mapping[str, Cell] = cell.value.cells if isinstance(cell.value, Table) else {}
-            return Applied(cell.key, inner, cell.key.span, term.scope)
-        case ListOf(item), Items(items):
-            return Items(tuple(_opened(item, each) for each in items), term.span, term.scope)
-        case _:
-            return term
-
-
-def places(cells: Mapping[str, Cell], prefix: str = "") -> dict[str, Place]:
-    """Where each field is written, and each field and item inside it: `optimizer`, `optimizer.lr`, `apply[0]`."""
-    found: dict[str, Place] = {}
-    for key, cell in cells.items():
-        if cell.value is None:
-            continue
-        of_key = None if isinstance(cell.value, Atom | Applied) else Place(cell.scope.source, cell.key.span)
-        found |= _places(cell.value, prefix + key, of_key)
-    return found
-
-
-def _places(term: Term, path: str, place: Place | None) -> dict[str, Place]:
-    found = {path: place or Place(term.scope.source, head(term) if isinstance(term, Table | Items) else term.span)}
-    match term:
-        case Table(cells) | Applied(cells=cells):
-            found |= places(cells, f"{path}.")
-        case Items(items):
-            for index, item in enumerate(items):
-                found |= _places(item, f"{path}[{index}]", None)
-        case Atom():
-            pass
-    return found
 
 
 def _text(cell: Cell) -> str:

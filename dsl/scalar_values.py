@@ -196,6 +196,8 @@ class Builder(Transformer[Token, object]):
     def comparison(self, meta: Meta, children: list[Expression | Token]) -> Compare:
         if len(children) > 3:
             help = "join two comparisons with 'and', or write 'field in low..high'"
+            if any(map(_has_result, children)):
+                help = "write two claims, each one comparison"
             raise ScalarError("comparisons don't chain", self._span(meta), help, "MIX0153")
         left, operator, right = cast(tuple[Expression, Operator, Expression], tuple(children))
         return Compare(cast(Operator, str(operator)), left, right, self._span(meta))
@@ -223,6 +225,13 @@ class Builder(Transformer[Token, object]):
         return Arithmetic(cast(Sign, str(operator)), left, right, self._span(meta))
 
     product = sum
+
+
+def _has_result(expression: Expression | Token) -> bool:
+    """Whether an expression is of results of evals, as those of claims are."""
+    if isinstance(expression, Arithmetic):
+        return _has_result(expression.left) or _has_result(expression.right)
+    return isinstance(expression, EvalReference)
 
 
 def unquoted(text: str) -> str:

@@ -26,6 +26,9 @@ ScalarKind = Literal[
 BLOCK_TEXT = ("literal", "folded")
 """Styles of text that end with a line end, which is no part of a value that isn't text."""
 
+LONGEST = 20_000
+"""Characters that a scalar may have, where its field takes anything but text or a location."""
+
 FORMS: dict[ScalarKind, tuple[str, str]] = {
     "count": ("a count", "a whole number: '12000', '30M', '64Ki'"),
     "quantity": ("a quantity", "a count and its unit: '30M tokens', '500 steps', '16GiB'"),
@@ -85,7 +88,7 @@ def parse_scalar(kind: ScalarKind, scalar: Scalar) -> object:
         is_all = value.span == (0, len(text))
         span = scalar.span if is_all else _in_file(value.span, scalar)
         raise ScalarError(value.message, span, value.help, value.code)
-    return _placed(value, scalar)
+    return value if _parts(type(value)) is None and type(value) is not tuple else _at(kind, scalar)
 
 
 def parse_text(kind: ScalarKind, text: str, offset: int = 0) -> object:
@@ -102,6 +105,10 @@ def _value(kind: ScalarKind, text: str) -> object:
     """
     if kind == "location":
         return _misfit(kind, text) if not text.strip() or "\0" in text else text
+    if len(text) > LONGEST:
+        what, _ = FORMS[kind]
+        span, help = Span(0, len(text)), f"write at most {LONGEST} characters"
+        return ScalarError(f"{what} of {len(text)} characters", span, help, "MIX0150")
     try:
         return Builder(text).transform(_grammar().parse(text, start=kind))
     except UnexpectedInput as error:
@@ -112,6 +119,12 @@ def _value(kind: ScalarKind, text: str) -> object:
         if isinstance(error.orig_exc, ScalarError):
             return error.orig_exc
         raise
+
+
+@lru_cache(maxsize=1 << 14)
+def _at(kind: ScalarKind, scalar: Scalar) -> Any:
+    """A scalar's value with its places in the file; what stands before an edit keeps them."""
+    return _placed(_value(kind, scalar.text.removesuffix("\n") if scalar.style in BLOCK_TEXT else scalar.text), scalar)
 
 
 def _placed(value: Any, scalar: Scalar) -> Any:

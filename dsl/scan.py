@@ -13,11 +13,20 @@ _DASH = re.compile(r"-(?= |$)")
 _MARKER = re.compile(r"(?:---|\.\.\.)(?= |$)|%")
 _KEY_END = re.compile(r" #|:(?= |$)")
 _QUOTED_KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*') *:(?= |$)""")
+_QUESTION = re.compile(r"\?(?= |$)")
+_COLON = re.compile(r":(?= |$)")
+_MARK_ALONE = re.compile(r"[&!][^ ]* *(?=$| #)")
 _BRACKET = re.compile(r"""[()\[\]{}"]""")
+_OPENER = re.compile(r"[(\[{]")
 _JOINED = re.compile(r"([a-z][a-z0-9_.]*(?: [a-z][a-z0-9_]*)?) *([:=]) *([^ :=].*)")
-_CONFLICT = re.compile(r"<{7}|={7}|>{7}|\|{7}")
+_CONFLICT = re.compile(r"(?:<{7}|={7}|>{7}|\|{7})(?= |$)")
 _COMMENT = re.compile(r"//|--|;|/\*|\"{3}")
-_KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_.]*) +([^\[{|>\"'&*!%@`,?:].*)")
+_KEY_AND_VALUE = re.compile(r"([a-z][a-z0-9_.]*) +([^|>\"'&*!%@`,?:(].*)")
+_ASSIGNED = re.compile(r"[a-z][a-z0-9_.]* *= *[^ =]")
+_TAKES_FIELDS = re.compile(r"let|import|[a-z]+ [a-z0-9_]+")
+_WORD = re.compile(r"[a-z][a-z0-9_.]*(?: [a-z][a-z0-9_]*)?")
+
+_EITHER = "write 'key: value', or '- item' in a list"
 
 
 def scan(reader: Reader, start: int, end: int) -> None:
@@ -31,6 +40,10 @@ def scan(reader: Reader, start: int, end: int) -> None:
             pass
         elif reader.peek() == "#":
             reader.take_comment()
+        elif line.indent == 0 and reader.match(_CONFLICT):
+            message, help = "a mark of a merge conflict", "choose one side of the conflict, and delete its marks"
+            reader.mistake("MIX0119", message, line.start, line.end, help)
+            return  # what follows belongs to a part above
         elif line.indent == 0 and reader.match(_MARKER):
             _marker(reader)
         else:
@@ -52,15 +65,21 @@ def _scan_line(reader: Reader, waiting: int | None) -> int | None:
     opened = False
     while reader.match(_DASH):
         waiting, opened = _take_dash(reader), True
-    if key := _find_key(reader):
+    if reader.match(_QUESTION):
+        waiting, opened = _take_complex_key(reader), True
+    elif key := _find_key(reader):
         waiting, opened = _take_key(reader, *key), True
+    if opened and (mark := reader.match(_MARK_ALONE)):
+        check_start(reader)
+        reader.position = mark.end()  # the value may stand on the lines below
+    start = reader.position
     if not reader.at_end and reader.peek() != "#":
         if not opened and _lacks_colon(reader, waiting):
             return _step_over(reader, waiting)
         assert waiting is not None
         _scan_value(reader, waiting)
         waiting = None
-    _end_line(reader)
+    _end_line(reader, start)
     return waiting
 
 
@@ -70,6 +89,35 @@ def _take_dash(reader: Reader) -> int:
     reader.position += 1
     reader.skip_blanks()
     return column
+
+
+def _take_complex_key(reader: Reader) -> int:
+    """Report `? key`, and take it, with the colon that starts a line below it, for `key:`."""
+    column, start = reader.column, reader.position
+    help = "write 'key: value', with a word as the key"
+    reader.mistake("MIX0107", "a complex key of YAML", start, reader.line.end, help)
+    reader.position += 1
+    reader.skip_blanks()
+    end, colon = _find_key(reader) or (reader.line.end, None)
+    reader.emit("KEY", reader.position, end, column)
+    reader.position = (_colon_below(reader, column) if colon is None else colon) + 1
+    reader.skip_blanks()
+    return column
+
+
+def _colon_below(reader: Reader, column: int) -> int:
+    """Go on to the line that a colon starts in `column`, or to the last that stands deeper; gives where that colon, or
+    the end of that line, is."""
+    while (number := reader.next_line()) is not None:
+        line = reader.lines[number]
+        if line.indent > column:
+            reader.go_to(number)
+            continue
+        if 0 < column == line.indent and _COLON.match(reader.text, line.first, line.end):
+            reader.go_to(number)
+            return reader.position
+        break
+    return reader.line.end - 1
 
 
 def _find_key(reader: Reader) -> tuple[int, int] | None:
@@ -85,8 +133,8 @@ def _find_key(reader: Reader) -> tuple[int, int] | None:
             if stop is None or stop.group() != ":" or stop.start() == reader.position:
                 return None
             start, end = reader.position, stop.start()
-            if reader.text.find("(", start, end) >= 0 and unbalanced(reader.text, start, end) is not None:
-                return None  # the colon stands inside a call
+            if _OPENER.search(reader.text, start, end) and unbalanced(reader.text, start, end) is not None:
+                return None  # the colon stands inside a call, or in brackets after a word that lacks its own
             return reader.trimmed(start, end), end
 
 
@@ -178,6 +226,8 @@ def _lacks_colon(reader: Reader, waiting: int | None) -> bool:
     line = reader.line
     if waiting is None or line.indent <= waiting:
         return True
+    if waiting == 0 and _TAKES_FIELDS.fullmatch(reader.pieces[-1].text) and reader.match(_ASSIGNED):
+        return True
     number = reader.next_line()
     if number is None or reader.peek() in "\"'[{|>":
         return False
@@ -188,7 +238,8 @@ def _lacks_colon(reader: Reader, waiting: int | None) -> bool:
 def _step_over(reader: Reader, waiting: int | None) -> int | None:
     """Report a line that is neither key nor item, and take it for what it was meant as, if that can be told."""
     line = reader.line
-    end = reader.trimmed(line.first, line.end)
+    comment = reader.text.find("  #", line.first, line.end)
+    end = reader.trimmed(line.first, line.end if comment < 0 else comment)
     text = reader.text[line.first : end]
     number = reader.next_line()
     following = reader.lines[number] if number is not None else line
@@ -215,20 +266,21 @@ def _step_over(reader: Reader, waiting: int | None) -> int | None:
 
 def _mend(text: str, *, heads_block: bool) -> str:
     """What to write instead of a line that is no key, item or value."""
-    if _CONFLICT.match(text):
-        return "a merge conflict stands here: choose one side, and delete its marks"
     if _COMMENT.match(text):
         return "a comment starts with '#'"
+    if " #" in text:
+        return _EITHER
     if joined := _JOINED.fullmatch(text):
         return f"write '{joined[1]}: {joined[3]}', with a blank after the colon"
-    if heads_block:
+    if heads_block and _WORD.fullmatch(text.rstrip(" {=")):
         return f"write '{text.rstrip(' {=')}:'"
-    form = _KEY_AND_VALUE.sub(r"\1: \2", text) if " " in text else f"{text}: …"
-    return f"write '{form}'"
+    if guess := _KEY_AND_VALUE.fullmatch(text):
+        return f"write '{guess[1]}: {guess[2]}'"
+    return f"write '{text}: …'" if _WORD.fullmatch(text) else _EITHER
 
 
-def _end_line(reader: Reader) -> None:
-    """Take the comment after a value, or report what else stands there."""
+def _end_line(reader: Reader, value: int) -> None:
+    """Take the comment after the value that starts at `value`, or report what else stands there."""
     reader.skip_blanks()
     if reader.at_end:
         return
@@ -238,8 +290,10 @@ def _end_line(reader: Reader) -> None:
     start, end = reader.position, reader.line.end
     if reader.peek() == ":":
         help = "write 'key: value', with a word as the key and a blank after the colon"
-        reader.mistake("MIX0107", "a complex key of YAML", start, end, help)
+        reader.mistake("MIX0107", "a complex key of YAML", value, start, help)
     else:
         help = "put the whole value in quotes, or leave out what follows it"
+        if reader.text[value] == "'" == reader.text[start - 1]:
+            help = "write an apostrophe as '', or put the text in double quotes"
         reader.mistake("MIX0116", "more text after the end of the value", start, end, help)
     reader.position = end

@@ -10,6 +10,7 @@ from dsl.lines import DEEPEST, PieceKind, Reader
 from dsl.scan_scalar import check_balance, check_key, check_start, scan_quoted, unbalanced
 
 _STOP = re.compile(r"[,\[\]{}?]|:(?= |$|[,\[\]{}])| #")
+_KEY_BEFORE_QUOTE = re.compile(r"""[^ ,\[\]{}"'?:]+:(?=["'])""")
 _SEPARATOR = re.compile(r"[,\]}]| #")
 _WHOLE = re.compile(r'"(?:[^"\\]|\\.)*"|[()\[\]{},]| #')
 _OPENERS: dict[str, tuple[PieceKind, str]] = {"[": ("LBRACKET", "]"), "{": ("LBRACE", "}")}
@@ -50,6 +51,9 @@ def scan_flow(reader: Reader, parent: int) -> None:
         match reader.peek():
             case "," | "]" | "}":
                 _separator(reader, stack)
+            case "?" if reader.peek(2)[1:] in ("", " "):
+                check_start(reader, in_flow=True)
+                reader.position += 1
             case ":" if stack[-1].due == "comma":
                 help = "write 'key: value', with a word as the key"
                 _give_up(reader, stack[-1], "MIX0107", "a list or mapping as a key", help)
@@ -149,6 +153,10 @@ def _quoted(reader: Reader, top: _Collection, parent: int) -> None:
 def _plain(reader: Reader, top: _Collection) -> None:
     """Take a plain scalar; it ends with its line at the latest."""
     start, before = reader.position, reader.mistakes
+    if top.is_mapping and top.due == "item" and (key := reader.match(_KEY_BEFORE_QUOTE)):
+        reader.position = key.end() - 1
+        _key(reader, top, start, reader.position)
+        return
     check_start(reader, in_flow=True)
     stop = _STOP.search(reader.text, start + 1, reader.line.end)
     end = _go_to_stop(reader, start, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice, takewhile
 
 from dsl.lines import Reader
 from dsl.quoting import ESCAPE
@@ -15,6 +16,9 @@ _HEADER = re.compile(r"[|>](?:([1-9])[+-]?|[+-]([1-9])?)?(?= *$| +#)")
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[()\[\]{}"]', re.DOTALL)
 _PARTNER = {")": "(", "]": "[", "}": "{"}
 _SPECIAL = frozenset("&*!?-:%@`,|>]}")
+_INCLUDE = re.compile(r"!(?:include|import)\b", re.IGNORECASE)
+_ENVIRONMENT = re.compile(r"!env", re.IGNORECASE)
+_PERCENT = re.compile(r"% *([0-9.]+)(?= *$| #|,|[\]}])")
 _FLOW_ENDS = ",[]{}"
 _LONGEST_KEY = 1000  # YAML gives up at 1024, with quotes and blanks
 _QUOTE_IT = "put the value in quotes"
@@ -67,6 +71,10 @@ def check_start(reader: Reader, *, in_flow: bool = False) -> bool:
         case "!":
             code, message = "MIX0105", "a value can't start with '!', a tag of YAML"
             help = f"leave the tag out: the field gives the type; or {_QUOTE_IT}"
+            if reader.match(_INCLUDE):
+                help = "import the file under 'import:'"
+            elif reader.match(_ENVIRONMENT):
+                help = "nothing comes from the environment: write a constant under 'let:', and change it with --set"
         case "?" if stands_alone:
             code, message, help = "MIX0107", "a complex key of YAML", "write 'key: value', with a word as the key"
         case "-" if stands_alone:
@@ -74,6 +82,8 @@ def check_start(reader: Reader, *, in_flow: bool = False) -> bool:
             help = "start the list on a line of its own, each item as '- item', or write '[a, b]'"
         case ":" if stands_alone:
             code, message, help = "MIX0119", "a colon without a key before it", "write 'key: value'"
+        case "%" if percent := reader.match(_PERCENT):
+            code, message, help = "MIX0115", "a value can't start with '%'", f"write '{percent[1]}%'"
         case "%" | "@" | "`" | ",":
             code, message, help = "MIX0115", f"a value can't start with {first!r}", _QUOTE_IT
         case "?" | ":" if in_flow:
@@ -175,18 +185,22 @@ def scan_block_text(reader: Reader, parent: int) -> bool:
 
 
 def _block_indent(reader: Reader, first: int, parent: int) -> int:
-    """The column where a block text's lines start: that of its first line with content."""
-    deepest = 0
-    for line in reader.lines[first:]:
-        if not line.is_blank:
-            if parent < line.indent < deepest:
-                message = "blank lines before a text are longer than its first line is deep"
-                reader.mistake("MIX0103", message, line.start, line.first, "remove the blanks from the empty lines")
-            if line.indent > parent:
-                return line.indent
-            break
-        deepest = max(deepest, line.indent)
-    return max(parent + 1, deepest)
+    """The column where a block text's lines start: that of its first line with content.
+
+    Reports a blank line before it that is longer, or that starts the text and is shorter: loaders refuse these.
+    """
+    blank = list(takewhile(lambda line: line.is_blank, islice(reader.lines, first, None)))
+    deepest = max((line.indent for line in blank), default=0)
+    number = first + len(blank)
+    column = reader.lines[number].indent if number < len(reader.lines) else 0
+    message, wrong = "a blank line before a text is longer than its first line is deep", None
+    if parent < column < deepest:
+        wrong = next(line for line in blank if line.indent > column)
+    elif blank and 0 < blank[0].indent < max(deepest, column):
+        message, wrong = "a blank line before a text has fewer blanks than the lines below it", blank[0]
+    if wrong:
+        reader.mistake("MIX0103", message, wrong.start, wrong.end, "remove the blanks from the empty line")
+    return column if column > parent else max(parent + 1, deepest)
 
 
 def _last_content(reader: Reader, first: int, indent: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +23,20 @@ class Definition:
     key: Scalar
     cells: dict[str, Cell] | None
     scope: Scope
+    end: int = 0
+    """Where its text ends, in its file."""
     is_whole: bool = True
     """Whether its text could be read without a mistake: else a field that isn't here may be one that got lost."""
 
     @property
     def title(self) -> str:
         return f"{self.kind} {self.name}"
+
+    def hidden_fields(self) -> set[str]:
+        """The fields in whose text a mistake of form stands: what they hold may have got lost, in part or whole."""
+        starts = sorted((cell.key.span.start, name) for name, cell in (self.cells or {}).items())
+        ends = [*(start for start, _ in starts[1:]), self.end]
+        return {name for (start, name), end in zip(starts, ends, strict=False) if self.scope.has_mistake(start, end)}
 
     @property
     def seen_name(self) -> str:
@@ -55,11 +64,14 @@ class Scope:
     constants: dict[str, Cell] = field(default_factory=dict[str, Cell])
     prefix: str = ""
     mistakes: tuple[int, ...] = ()
-    """Where mistakes of form stand in the file."""
+    """Where mistakes of form stand in the file that may have cost some of what is written, in order."""
+    has_all_names: bool = True
+    """False where a name that isn't here may be one that got lost to a mistake of form."""
     used: set[str] = field(default_factory=set[str])
     """Aliases and constants that something refers to."""
+    wrong: set[str] = field(default_factory=set[str])
+    """Names that don't tell what they mean, which has been reported: their uses only follow from it."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file could be read without a mistake: else a name that isn't here may be one that got lost."""
-        return not self.mistakes
+    def has_mistake(self, start: int, end: int) -> bool:
+        """Whether a mistake of form stands in a part of the file."""
+        return bisect_left(self.mistakes, start) < bisect_left(self.mistakes, end)

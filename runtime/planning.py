@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,11 @@ def plan_with_data(
     What goes wrong with a source is gathered in `errors`, and everything that doesn't rest on it is planned all the
     same. Raises UnbuiltError where a declaration asks for what this version doesn't run.
     """
-    plan, _ = expand(spec, root, studies, models, {})
+    plan, places = expand(spec, root, studies, models, {})
     files = Files(root)
     context = new_context(Keys(plan), files)
     errors: list[UserError | Problem] = [*files.look_up(plan)]
-    errors.extend(_run_data_steps(context))
+    errors.extend(_run_data_steps(context, places))
     packed = {key: result.facts for key, result in context.keys.results.items() if isinstance(plan.steps[key], Pack)}
     plan, places = expand(spec, root, studies, models, packed)  # now with evaluations `every` so many steps or tokens
     context.keys = context.keys.of_plan(plan)
@@ -70,7 +70,8 @@ def plan_with_data(
     return Planned(plan, places, context, list(told.values()))
 
 
-def _run_data_steps(context: Context) -> list[UserError]:
+def _run_data_steps(context: Context, places: Container[str]) -> list[UserError]:
+    """What goes wrong, each where the spec asks for it, which is one of `places`; a place in data goes before."""
     errors: list[UserError] = []
     for description, step in context.keys.plan.steps.items():
         if not isinstance(step, DataStep) or context.keys.of(description, context.files.digests) is None:
@@ -80,7 +81,9 @@ def _run_data_steps(context: Context) -> list[UserError]:
         try:
             context.keys.found(description, ensure(context, description, step, run_data))
         except UserError as error:
-            errors.append(UserError(error.message, error.help, error.place or step.place))
+            in_data = f"{error.place}: " if error.place and error.place not in places else ""
+            place = step.place if in_data else error.place or step.place
+            errors.append(UserError(f"{in_data}{error.message}", error.help, place))
     return errors
 
 

@@ -150,7 +150,7 @@ def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
         phases = _phases(build, data, consumer)
         budget, max_epochs, underfill = data.budget, data.max_epochs, data.underfill
     else:
-        whole = Share(kind="percent", value="1")
+        whole = Share(kind="all")
         phases = (
             PhaseOf(
                 length=None, parts=(PartOf(name=data.name, tokens=tokenized(build, data, consumer), amount=whole),)

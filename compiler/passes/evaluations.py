@@ -54,11 +54,16 @@ def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tup
     last = len(arm.stages) - 1
     found: list[tuple[int, Moment]] = []
     for index, stage in enumerate(arm.stages):
-        wanted = [point for point in when if (index == last if point.of is None else stage.name == point.of)]
+        wanted = [point for point in when if _is_of(stage.name, point, is_last=index == last)]
         train = build.steps[stage.train]
         assert isinstance(train, Train)
         found.extend((index, each) for each in moments(build, train.pack, wanted))
     return found
+
+
+def _is_of(stage: str, point: Point, *, is_last: bool) -> bool:
+    """Whether a point is of a stage, which goes by its name as seen from the loaded file or by its own."""
+    return is_last if point.of is None else point.of in (stage, stage.rpartition(".")[2])
 
 
 def _model(build: Build, arm: PlannedArm, index: int, when: Moment) -> ModelPoint:

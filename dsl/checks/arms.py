@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeVar
 
-from dsl.checks.finding import Finding, at
-from dsl.declarations.base import Place
+from dsl.checks.finding import Finding
 from dsl.declarations.models import Model, ModelFlow
 from dsl.declarations.studies import Level, Study
 from dsl.declarations.training import Train
-from dsl.hole import HOLE, IncompleteError
-from dsl.source import Span
+from dsl.hole import HOLE, IncompleteError, known
 
 _Item = TypeVar("_Item")
 
@@ -85,18 +83,7 @@ def stage_names(flows: Iterable[ModelFlow]) -> list[str]:
 
 def is_served(model: Model) -> bool:
     """Whether a model answers behind an API. Raises IncompleteError where that is written wrong."""
-    if model.api is HOLE:
-        raise IncompleteError
-    return model.api is not None
-
-
-def key_place(study: Study, path: str, key: str, *others: str) -> Place:
-    """Where the key of an entry stands; its value, where that can't be told."""
-    place = at(study, path, *others)
-    before = place.source.text[: place.span.start].rstrip()
-    if before.endswith(f"{key}:"):
-        return Place(place.source, Span(len(before) - len(key) - 1, len(before) - 1))
-    return place
+    return known(model.api) is not None
 
 
 def _combined(base: ModelFlow, levels: tuple[Level, ...]) -> ModelFlow:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from dsl.checks.arms import each, flows_of, names_of, stage_names, stages_of
 from dsl.checks.evals import flattened
-from dsl.checks.finding import Finding, at, title
+from dsl.checks.finding import Finding, at, is_own, title
 from dsl.checks.schedule import is_measured
 from dsl.declarations.base import Place
 from dsl.declarations.evals import Eval
@@ -41,7 +40,7 @@ class Asked:
 
     def missing(self, message: str, span: Span, help: str) -> Finding:
         """A finding about what the study doesn't have. A claim that it takes over is mended in the study itself."""
-        if _is_own(self.study, self.place):
+        if is_own(self.study, self.place):
             return Finding(message, self.place_of(span), help)
         field = "stop" if self.is_stop else "expect"
         help = f"write '{field}:' in {title(self.study)}: this one comes from the study that it extends"
@@ -78,6 +77,12 @@ def stopping(study: Study) -> Iterator[Asked]:
         yield Asked(study, study.stop, at(study, "stop"), is_stop=True)
 
 
+def running(asked: Asked) -> list[EvalReference]:
+    """The results of the running arm, which are those without an arm."""
+    references = eval_references(asked.claim.comparison)
+    return [one for one in references if all(argument.path == "at" for argument in one.arguments)]
+
+
 def eval_of(asked: Asked, reference: EvalReference) -> Eval:
     return asked.claim.evals[reference.name.text]
 
@@ -89,7 +94,12 @@ def schedule_of(study: Study, eval: Eval) -> tuple[Point, ...] | None:
 
 
 def _results_are_there(asked: Asked) -> Iterator[Finding]:
-    yield from each(eval_references(asked.claim.comparison), lambda reference: _result_is_there(asked, reference))
+    found = each(eval_references(asked.claim.comparison), lambda reference: _result_is_there(asked, reference))
+    told: set[str] = set()
+    for one in found:
+        if one.message not in told:
+            told.add(one.message)
+            yield one
 
 
 def _result_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
@@ -112,6 +122,8 @@ def _eval_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
 
 def _arm_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]:
     study, name = asked.study, reference.name.text
+    if asked.is_stop and not running(asked):
+        return  # it is of no arm here, whatever that is called
     arms = sorted(flows_of(study), key=lambda name: name == "base")
     unnamed = [argument for argument in reference.arguments if argument.path is None]
     factors = [argument for argument in reference.arguments if argument.path not in (None, "at")]
@@ -188,10 +200,3 @@ def _moment(argument: Argument) -> Point | None:
         return None
     is_past = isinstance(points[0].value, Fraction) and points[0].value > 1
     return points[0] if len(points) == 1 and not points[0].every and not is_past else None
-
-
-def _is_own(study: Study, place: Place) -> bool:
-    """Whether something is written in the study itself, and not in one that it extends."""
-    if place.source != study.place.source or place.span.start < study.place.span.start:
-        return False
-    return re.search(r"\n[^\s#]", place.source.text[study.place.span.end : place.span.start]) is None

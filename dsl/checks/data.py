@@ -7,9 +7,10 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 from dsl.checks.finding import Finding, at, given, is_given, title
-from dsl.checks.formats import format_of
+from dsl.checks.formats import PLURAL, format_of
 from dsl.declarations.base import Place
 from dsl.declarations.data import Mix, Part, Source, SourceView
+from dsl.hole import known
 from dsl.values import Amount, Quantity
 
 
@@ -36,7 +37,7 @@ def format_said(source: Source) -> Iterator[Finding]:
             for transform in augment.apply:
                 origin = transform.gives or origin
         if origin is not None and origin != source.format:
-            message = f"{title(source)} says {source.format}, and {source.from_.start.name} has {origin}"
+            message = f"{title(source)} says {source.format}, and {source.from_.start.name} has {PLURAL[origin]}"
             yield Finding(message, at(source, "format"), "leave 'format' out: it is that of the origin")
 
 
@@ -62,7 +63,7 @@ def parts_or_phases(mix: Mix) -> Iterator[Finding]:
     if without and mix.shares is None:
         help = "write 'NAME: AMOUNT', or 'shares: proportional(temperature=1)'"
         yield Finding(f"the parts of {title(mix)} have no amounts", at(mix, "parts"), help)
-    if mix.shares is not None and any(part.amount is not None for _, parts in _lists(mix) for part in parts):
+    if known(mix.shares) is not None and any(part.amount is not None for _, parts in _lists(mix) for part in parts):
         message = f"{title(mix)} has amounts, and 'shares' too"
         yield Finding(message, at(mix, "shares"), "write the parts as a plain list, or leave 'shares' out")
 

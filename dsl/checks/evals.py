@@ -10,7 +10,7 @@ from dsl.checks.patterns import pattern_help, pattern_mistake
 from dsl.declarations.base import Declaration, Place
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.describe import alternatives
-from dsl.hole import HOLE, IncompleteError
+from dsl.hole import HOLE, IncompleteError, known
 
 WAYS = ("choice", "prompts", "loss", "inspect", "suite")
 
@@ -49,9 +49,9 @@ def fields_have_effect(eval: Eval) -> Iterator[Finding]:
     """Nothing is silently ignored: each field is one that this kind of eval reads."""
     match given(eval, WAYS):
         case [way]:
-            known = TAKES[way] | {way, "doc"}
+            takes = TAKES[way] | {way, "doc"}
             for field in eval.by_written_name():
-                if field not in known and field in eval.places:
+                if field not in takes and field in eval.places:
                     place = at(eval, field)
                     yield Finding(f"'{field}' does nothing in {title(eval)}, a '{way}'", place, "leave it out")
         case _:
@@ -83,7 +83,7 @@ def answers_are_judged(eval: Eval) -> Iterator[Finding]:
 
 def judge_is_there(eval: Eval) -> Iterator[Finding]:
     """A calibration measures a judge."""
-    if eval.calibrate is not None and eval.judge is None and (eval.prompts or eval.inspect):
+    if known(eval.calibrate) is not None and eval.judge is None and (eval.prompts or eval.inspect):
         yield Finding(
             f"'calibrate' in {title(eval)}, which has no judge", at(eval, "calibrate"), "name one: 'judge: MODEL'"
         )
@@ -91,7 +91,7 @@ def judge_is_there(eval: Eval) -> Iterator[Finding]:
 
 def metric_is_measured(eval: Eval) -> Iterator[Finding]:
     """The metric is of something that this kind of eval gives; where labels are given, it says of which."""
-    if len(given(eval, WAYS)) != 1:
+    if len(given(eval, WAYS)) != 1 or len(given(eval, ("judge", "classify"))) == 2:
         return
     labels = eval.answers or tuple(eval.classify)
     if eval.metric is None:
@@ -101,18 +101,18 @@ def metric_is_measured(eval: Eval) -> Iterator[Finding]:
             help = f"write {alternatives(written)}"
             yield Finding(message, at(eval, "answers", "classify"), help)
         return
-    known: list[Rate | Mean] | None = None
+    gives: list[Rate | Mean] | None = None
     if eval.choice is not None:
-        known = [Rate.model_construct(label="aligned"), Mean.model_construct(field="margin")]
+        gives = [Rate.model_construct(label="aligned"), Mean.model_construct(field="margin")]
     elif eval.loss:
-        known = [Mean.model_construct(field="nll")]
+        gives = [Mean.model_construct(field="nll")]
     elif labels:
-        known = [Rate.model_construct(label=label) for label in labels]
-    elif eval.scale is not None:
-        known = [Mean.model_construct(field="score")]
-    if known is not None and _written(eval.metric) not in [_written(one) for one in known]:
+        gives = [Rate.model_construct(label=label) for label in labels]
+    elif known(eval.scale) is not None:
+        gives = [Mean.model_construct(field="score")]
+    if gives is not None and _written(eval.metric) not in [_written(one) for one in gives]:
         message = f"{title(eval)} gives no {_written(eval.metric)}"
-        yield Finding(message, at(eval, "metric"), f"write {alternatives([_written(one) for one in known])}")
+        yield Finding(message, at(eval, "metric"), f"write {alternatives([_written(one) for one in gives])}")
 
 
 def patterns_are_readable(eval: Eval) -> Iterator[Finding]:

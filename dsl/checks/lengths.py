@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from dsl.checks.finding import Finding, at, title
+from dsl.checks.finding import Finding, at, says, title
 from dsl.checks.training import BATCH_UNITS, length_of, quantity, suffix_is_meant
 from dsl.declarations.training import DPO, GRPO, Supervised, Train
 from dsl.describe import alternatives
@@ -30,7 +30,8 @@ def lengths_fit_objective(train: Train) -> Iterator[Finding]:
     for path, value in (("for", train.for_), ("until", train.until), *points):
         if isinstance(value, Quantity) and value.unit not in units:
             message = f"{_word(train)} in {title(train)} has no {value.unit}"
-            yield Finding(message, at(train, path, path.partition("[")[0]), f"count in {alternatives(units)}")
+            place = at(train, path, path.partition("[")[0], "objective")
+            yield Finding(message, place, f"count in {alternatives(units)}")
 
 
 def rows_hold_something(train: Train) -> Iterator[Finding]:
@@ -43,6 +44,8 @@ def rows_hold_something(train: Train) -> Iterator[Finding]:
 def batch_holds_rows(train: Train) -> Iterator[Finding]:
     """A batch in tokens is room for a whole number of rows."""
     if train.batch.unit != "tokens" or "tokens" not in BATCH_UNITS[train.objective.__class__]:
+        return
+    if not says(train, "batch", "sequence", "objective"):
         return
     batch, row = int(train.batch.count), int(train.sequence.count)
     nearest = max(round(Fraction(batch, row)), 1)
@@ -59,7 +62,7 @@ def answers_fit_the_sequence(train: Train) -> Iterator[Finding]:
     """A row has room for an answer and for its prompt."""
     if isinstance(train.objective, GRPO) and train.rollout is not None:
         longest, row = train.rollout.max_tokens, int(train.sequence.count)
-        if longest >= row:
+        if longest >= row and says(train, "rollout", "sequence", "objective"):
             message = (
                 f"answers of up to {longest} tokens and a prompt don't fit the 'sequence' of {title(train)}, {row}"
             )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dsl.checks.arms import each
-from dsl.checks.claims import Asked, eval_of, expected, schedule_of, stopping
+from dsl.checks.claims import Asked, eval_of, expected, running, schedule_of, stopping
 from dsl.checks.finding import Finding, title
 from dsl.declarations.evals import Eval, Rate
 from dsl.declarations.studies import Study
 from dsl.flows import eval_references
+from dsl.hole import known
 from dsl.source import Span
 from dsl.unparse import unparse
 from dsl.values import Arithmetic, Compare, Constant, EvalReference, Expression, Point
@@ -48,7 +49,7 @@ def stop_can_come(study: Study) -> Iterator[Finding]:
 def measure_of(eval: Eval) -> Measure | None:
     """What an eval gives; None where the text doesn't tell."""
     metric = eval.metric
-    if isinstance(metric, Rate) or (metric is None and eval.choice is not None):
+    if isinstance(metric, Rate) or (metric is None and known(eval.choice) is not None):
         return RATE
     if eval.loss:
         return Measure("a loss in nats", Fraction(0))
@@ -152,16 +153,16 @@ def _stops(asked: Asked) -> Iterator[Finding]:
     if found or not references:
         yield from found
         return
-    running = [one for one in references if all(argument.path == "at" for argument in one.arguments)]
-    if not running:
+    own = running(asked)
+    if not own:
         one = references[0]
         message = f"'stop' of {title(asked.study)} doesn't look at the arm that runs"
         help = f"write '{one.name.text}' without an arm"
         yield Finding(message, asked.place, help)
         return
-    when = [schedule_of(asked.study, eval_of(asked, one)) for one in running if not one.arguments]
+    when = [schedule_of(asked.study, eval_of(asked, one)) for one in own if not one.arguments]
     if when and not any(one is None or any(map(_is_along, one)) for one in when):
-        name = next(one.name.text for one in running if not one.arguments)
+        name = next(one.name.text for one in own if not one.arguments)
         message = f"{name} is measured at the ends of {title(asked.study)} alone, so this never stops a run early"
         yield Finding(message, asked.place, f"measure it along the run: '{name}: every 10%' in 'evals:'")
 

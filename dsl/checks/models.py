@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from math import prod
 
-from dsl.checks.finding import Finding, at, given, title
+from dsl.checks.finding import Finding, at, given, key_place, title
 from dsl.checks.training import flow_can_train
 from dsl.declarations.models import SHAPE_FIELDS, Model, ModelFlow
 from dsl.declarations.training import Target
 from dsl.describe import alternatives, known_help
-from dsl.hole import HOLE, IncompleteError
+from dsl.hole import known
 
 ORIGINS = ("from", "architecture", "api")
 SAMPLING = ("temperature", "top_p", "max_tokens")
@@ -81,7 +81,7 @@ def axes_are_known(target: Target) -> Iterator[Finding]:
     for axis in target.shard:
         if axis not in AXES:
             message = f"unknown mesh axis '{axis}' in {title(target)}"
-            yield Finding(message, at(target, f"shard.{axis}", "shard"), known_help(axis, AXES))
+            yield Finding(message, key_place(target, f"shard.{axis}", axis, "shard"), known_help(axis, AXES))
 
 
 def topology_is_readable(target: Target) -> Iterator[Finding]:
@@ -121,9 +121,7 @@ def device_count(target: Target) -> int | None:
 
 def _chips(topology: str) -> int | None:
     """How many devices a topology names; None where it is not one."""
-    if topology is HOLE:
-        raise IncompleteError
-    match = _TOPOLOGY.fullmatch(topology)
+    match = _TOPOLOGY.fullmatch(known(topology))
     return prod(int(one) for one in match.group(1).split("x")) if match else None
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from dsl.checks.finding import Finding, at, title
 from dsl.declarations.training import Reward
+from dsl.hole import known
 
 
 def pattern_mistake(pattern: str) -> str | None:
@@ -38,6 +39,7 @@ _REFUSED = re.compile(r"invalid perl operator: \(\?<?[=!]|invalid escape sequenc
 
 def reward_pattern_is_readable(reward: Reward) -> Iterator[Finding]:
     """The pattern of `verify` is RE2."""
-    if reward.verify is not None and (mistake := pattern_mistake(reward.verify)):
+    pattern = known(reward.verify)
+    if pattern is not None and (mistake := pattern_mistake(pattern)):
         message = f"'verify' in {title(reward)} is not an RE2 pattern: {mistake}"
         yield Finding(message, at(reward, "verify"), pattern_help(mistake))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Literal
 
 from dsl.checks.facts import Facts, facts_of, format_kind, outcome, outcome_in
@@ -197,14 +198,15 @@ class _Checker:
             sent = f"{self.sender} sends {have} here; " if self.sender else ""
             message = f"{have} have no '{name}': it is a field of {alternatives(others)}"
             yield _Mistake("field", message, span, f"{sent}test {alternatives(records.derived())}; {column}")
-        elif near := _near_miss(name, [*records.derived(), *records.fields]):
+        elif near := _near_miss(name, (*records.derived(), *records.fields)):
             yield _Mistake("field", f"unknown field '{name}'", span, f"did you mean '{near}'? If not, {column}")
 
 
 _NEAR = 0.8
 
 
-def _near_miss(name: str, known: list[str]) -> str | None:
+@lru_cache(maxsize=1 << 10)
+def _near_miss(name: str, known: tuple[str, ...]) -> str | None:
     """The field that a name is a slip of the pen for: names that only number their fields apart are not."""
     for one in known:
         is_numbered = len(one) == len(name) and one[:-1] == name[:-1]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from dsl.checks.arms import each, key_place
+from dsl.checks.arms import each
 from dsl.checks.differ import same
 from dsl.checks.evals import is_changed, repeated
-from dsl.checks.finding import Finding, at, title
+from dsl.checks.finding import Finding, at, key_place, title
 from dsl.checks.schedule import entry
 from dsl.declarations.base import Written
 from dsl.declarations.studies import Factor, Study
@@ -69,10 +69,10 @@ def _same(study: Study, written: Mapping[str, Any], word: str, help: str) -> Ite
     paths = list(written)
 
     def of(path: str) -> Iterator[Finding]:
-        _must_be_whole(written[path])
         name = path.rpartition(".")[2]
         for earlier in paths[: paths.index(path)]:
             if same(written[earlier], written[path]):
+                _must_be_whole(written[path])
                 other = earlier.rpartition(".")[2]
                 message = f"{word} {name} of {title(study)} says the same as {other}"
                 yield Finding(message, key_place(study, path, name, "arms", "matrix"), help)

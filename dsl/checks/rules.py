@@ -14,7 +14,6 @@ from dsl.checks import (
     formats,
     held_out,
     lengths,
-    locations,
     measures,
     models,
     patterns,
@@ -130,6 +129,5 @@ RULES = (
     Rule("MIX0360", Train, lengths.answers_fit_the_sequence),
     Rule("MIX0361", Train, lengths.branches_are_parts),
     Rule("MIX0362", Train, lengths.branches_leave_the_warmup, "warning"),
-    Rule("MIX0363", Declaration, locations.locations_lead_somewhere),
 )
 # MIX0340 to MIX0343 are about whole files: see dsl/check.py.

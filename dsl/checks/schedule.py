@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsl.checks.arms import flows_of, key_place, names_of, stage_names, stages_of
-from dsl.checks.finding import Finding, at, title
+from dsl.checks.arms import flows_of, names_of, stage_names, stages_of
+from dsl.checks.finding import Finding, at, key_place, title
 from dsl.checks.training import length_of, quantity
 from dsl.declarations.base import Place
 from dsl.declarations.models import ModelFlow

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsl.checks.arms import Branch, arms_of, branches_of, each, flows_of, is_served, key_place, stage_names, stages_of
+from dsl.checks.arms import Branch, arms_of, branches_of, each, flows_of, is_served, stage_names, stages_of
 from dsl.checks.evals import as_declared, readable
-from dsl.checks.finding import Finding, at, given, title
+from dsl.checks.finding import Finding, at, given, key_place, title
 from dsl.checks.schedule import entry
 from dsl.checks.training import flow_can_train, stage_has_data
 from dsl.declarations.models import Model, ModelFlow
 from dsl.declarations.studies import Study
 from dsl.describe import known_help
 from dsl.files import NAME, NAME_HELP
+from dsl.hole import known
 
 
 def compares_something(study: Study) -> Iterator[Finding]:
@@ -71,10 +72,10 @@ def arms_can_train(study: Study) -> Iterator[Finding]:
 def dose_is_of_something(study: Study) -> Iterator[Finding]:
     """`match: tokens(of=NAME)` names a factor or a stage."""
     if study.match is not None and study.match.of is not None:
-        known = [*(factor.name for factor in study.matrix), *stage_names(arms_of(study).values())]
-        if study.match.of not in known:
+        names = [*(factor.name for factor in study.matrix), *stage_names(arms_of(study).values())]
+        if study.match.of not in names:
             message = f"{title(study)} has no factor or stage '{study.match.of}'"
-            yield Finding(message, at(study, "match"), known_help(study.match.of, known))
+            yield Finding(message, at(study, "match.of", "match"), known_help(study.match.of, names))
 
 
 def has_log_probabilities(study: Study) -> Iterator[Finding]:
@@ -95,13 +96,13 @@ def has_log_probabilities(study: Study) -> Iterator[Finding]:
 def one_tokenizer(study: Study) -> Iterator[Finding]:
     """Losses in nats a token and doses in tokens are compared within one tokenizer."""
     said = {flow.start.name: _root(flow.start).tokenizer for flow in flows_of(study).values()}
-    known = {tokenizer for tokenizer in said.values() if tokenizer is not None}
-    if len(known) < 2:
+    tokenizers = {tokenizer for tokenizer in said.values() if tokenizer is not None}
+    if len(tokenizers) < 2:
         return
     losses = [one for one in readable(one.eval for one in study.evals) if one.loss]
-    if losses or study.match is not None:
+    if losses or known(study.match) is not None:
         what = f"{losses[0].name} compares" if losses else "'match' counts"
-        message = f"{what} tokens of {len(known)} tokenizers in {title(study)}"
+        message = f"{what} tokens of {len(tokenizers)} tokenizers in {title(study)}"
         place = at(study, "evals" if losses else "match")
         yield Finding(message, place, f"compare models with one tokenizer: {' and '.join(sorted(said))} differ")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from dsl.checks.finding import Finding, at, given, is_given, title
+from dsl.checks.finding import Finding, at, given, is_given, item_place, says, title
 from dsl.checks.formats import PLURAL, formats_of
 from dsl.declarations.base import Declaration
 from dsl.declarations.data import Mix
 from dsl.declarations.models import ModelFlow
 from dsl.declarations.training import DPO, GRPO, Reward, Supervised, Train
 from dsl.describe import alternatives
-from dsl.hole import HOLE, IncompleteError
+from dsl.hole import known
 from dsl.values import Amount, Quantity
 
 FEWEST_UPDATES = 20
+_PER_UPDATE = ("batch", "objective", "packing")
 TAKES = {Supervised: ("documents", "chat"), DPO: ("preference",), GRPO: ("prompts",)}
 """The formats of records that an objective is defined for."""
 
@@ -56,15 +57,15 @@ def settings_have_effect(train: Train) -> Iterator[Finding]:
     word = train.objective.__class__.__name__.lower()
     if not isinstance(train.objective, Supervised) and train.loss not in (None, *ANSWERS):
         message = f"'loss: {train.loss}' does nothing in {title(train)}: {word} is about answers"
-        yield Finding(message, at(train, "loss"), "leave 'loss' out")
+        yield Finding(message, at(train, "loss", "objective"), "leave 'loss' out")
     if isinstance(train.objective, GRPO) and train.packing != "none":
         message = f"'packing' does nothing in {title(train)}: the answers of grpo are written as it trains"
-        yield Finding(message, at(train, "packing"), "leave 'packing' out")
+        yield Finding(message, at(train, "packing", "objective"), "leave 'packing' out")
     if train.reasoning == "mask" and train.data is not None:
         found = [format for format, _ in formats_of(train.data)]
         if found and all(format == "documents" for format in found):
             message = f"'reasoning' does nothing in {title(train)}: documents have no reasoning apart"
-            yield Finding(message, at(train, "reasoning"), "leave 'reasoning' out, or train on chats")
+            yield Finding(message, at(train, "reasoning", "data"), "leave 'reasoning' out, or train on chats")
 
 
 def rollouts_are_scored(train: Train) -> Iterator[Finding]:
@@ -88,18 +89,19 @@ def batch_fits_objective(train: Train) -> Iterator[Finding]:
     if train.batch.unit not in units:
         word = train.objective.__class__.__name__.lower()
         message = f"a batch of {word} is counted in {alternatives(units)}, not {train.batch.unit}"
-        yield Finding(message, at(train, "batch"), f"write 'batch: 64 {units[-1]}'")
+        yield Finding(message, at(train, "batch", "objective"), f"write 'batch: 64 {units[-1]}'")
 
 
 def warmup_ends(train: Train) -> Iterator[Finding]:
     """The warm-up is over before the stage is."""
     length, warmup = length_of(train), train.schedule.warmup
+    if not says(train, "schedule", *length_fields(train)):
+        return
     if isinstance(warmup, Quantity):
         if length and length.unit == warmup.unit and warmup.count >= length.count:
             message = f"the warm-up of {title(train)} lasts {quantity(warmup)}, and the stage {quantity(length)}"
-            yield Finding(
-                message, at(train, "schedule.warmup", "schedule"), "shorten it, or write a percent: 'warmup=3%'"
-            )
+            place = at(train, "schedule.warmup", "schedule", *length_fields(train))
+            yield Finding(message, place, "shorten it, or write a percent: 'warmup=3%'")
     elif warmup >= 1:
         yield Finding(
             f"the warm-up of {title(train)} is all of it", at(train, "schedule.warmup", "schedule"), "write 'warmup=3%'"
@@ -109,6 +111,8 @@ def warmup_ends(train: Train) -> Iterator[Finding]:
 def points_come(train: Train) -> Iterator[Finding]:
     """`until` and every `checkpoint` come before the stage's end."""
     length = length_of(train)
+    if not says(train, "until", "checkpoint", *length_fields(train)):
+        return
     if (
         isinstance(train.until, Quantity)
         and length
@@ -116,7 +120,7 @@ def points_come(train: Train) -> Iterator[Finding]:
         and train.until.count > length.count
     ):
         message = f"'until' of {title(train)} is at {quantity(train.until)}, and the stage ends at {quantity(length)}"
-        yield Finding(message, at(train, "until"), "write an earlier point")
+        yield Finding(message, at(train, "until", *length_fields(train)), "write an earlier point")
     for point in train.checkpoint:
         if (
             isinstance(point.value, Quantity)
@@ -126,7 +130,8 @@ def points_come(train: Train) -> Iterator[Finding]:
         ):
             late, end = quantity(point.value), quantity(length)
             message = f"a checkpoint of {title(train)} is at {late}, and the stage ends at {end}"
-            yield Finding(message, at(train, "checkpoint"), "write an earlier point, or a percent")
+            place = at(train, "checkpoint", *length_fields(train))
+            yield Finding(message, place, "write an earlier point, or a percent")
 
 
 def length_is_said(train: Train) -> Iterator[Finding]:
@@ -163,11 +168,11 @@ def _is_passes(amount: Amount | None, *, is_only: bool) -> bool:
 def enough_updates(train: Train) -> Iterator[Finding]:
     """Fewer than 20 updates train nothing that can be told from noise."""
     updates = updates_in(train, length_of(train))
-    if updates is not None and updates < FEWEST_UPDATES:
+    if updates is not None and updates < FEWEST_UPDATES and says(train, *length_fields(train), *_PER_UPDATE):
         message = f"{title(train)} makes {_count(updates)}"
         yield Finding(
             message,
-            at(train, "for", "batch", "data"),
+            at(train, *length_fields(train), "batch"),
             f"train longer or lower the batch: at least {FEWEST_UPDATES} updates",
         )
 
@@ -179,7 +184,8 @@ def enough_updates_until(train: Train) -> Iterator[Finding]:
     if isinstance(until, Fraction):
         until = Quantity(length.count * until, length.unit) if length else None
     updates, whole = updates_in(train, until), updates_in(train, length)
-    if updates and updates < FEWEST_UPDATES and (whole is None or whole >= FEWEST_UPDATES):
+    is_long = whole is None or whole >= FEWEST_UPDATES
+    if updates and updates < FEWEST_UPDATES and is_long and says(train, "until", *length_fields(train), *_PER_UPDATE):
         message = f"{title(train)} makes {_count(updates)} until there"
         yield Finding(message, at(train, "until"), f"branch off later: at least {FEWEST_UPDATES} updates tell more")
 
@@ -203,11 +209,10 @@ def suffix_is_meant(train: Train) -> Iterator[Finding]:
 
 def flow_can_train(flow: ModelFlow, owner: Declaration, path: str) -> Iterator[Finding]:
     """What a flow trains has weights, and each of its stages has data."""
-    if flow.start.api is HOLE:
-        raise IncompleteError
-    if flow.stages and flow.start.api is not None:
+    if known(flow.start.api) is not None and flow.stages:
         message = f"{flow.start.name} is a served model: it can't be trained"
-        yield Finding(message, at(owner, path), "start from weights: a model with 'from:'")
+        place = item_place(at(owner, path), flow.start.name.rpartition(".")[2])
+        yield Finding(message, place, "start from weights: a model with 'from:'")
     for stage in flow.stages:
         yield from stage_has_data(stage, owner, path)
 
@@ -216,7 +221,7 @@ def stage_has_data(stage: Train, owner: Declaration, path: str) -> Iterator[Find
     if stage.data is None:
         word = stage.name.rpartition(".")[2]
         message = f"{title(stage)} has no data in {title(owner)}"
-        yield Finding(message, at(owner, path), f"write '{word}(data=NAME)', a mix or a source")
+        yield Finding(message, item_place(at(owner, path), word), f"write '{word}(data=NAME)', a mix or a source")
 
 
 def one_measure(reward: Reward) -> Iterator[Finding]:
@@ -241,6 +246,11 @@ def one_measure(reward: Reward) -> Iterator[Finding]:
 
 def _plural(formats: tuple[str, ...]) -> list[str]:
     return [PLURAL[one] for one in formats]
+
+
+def length_fields(train: Train) -> tuple[str, ...]:
+    """The fields that say how long a stage is."""
+    return ("data",) if train.for_ is None else ("for",)
 
 
 def length_of(train: Train) -> Quantity | None:

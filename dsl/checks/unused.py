@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from dsl.checks.finding import Finding
 from dsl.declarations.base import Place
 from dsl.declarations.models import Model, ModelFlow
+from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.hole import HOLE
 from dsl.resolve import Resolver
 from dsl.scope import Definition, Scope
@@ -16,11 +17,19 @@ DEEPEST = 2
 
 
 def is_root(definition: Definition, resolver: Resolver) -> bool:
-    """Whether something is run by itself: a study, or a model that a flow trains."""
+    """Whether something is run by itself: a study, or a model that a flow trains, or may train."""
     declared = resolver.declared.get(definition)
-    if definition.kind == "study" or declared is HOLE:
-        return definition.kind in ("study", "model")
-    return isinstance(declared, Model) and (declared.from_ is HOLE or isinstance(declared.from_, ModelFlow))
+    may_be = declared is HOLE or (isinstance(declared, Model) and declared.from_ is HOLE)
+    return definition.kind in ("study", "model") if may_be else _is_surely_root(definition, resolver)
+
+
+def _is_surely_root(definition: Definition, resolver: Resolver) -> bool:
+    declared = resolver.declared.get(definition)
+    if definition.kind == "study":
+        return True
+    if declared is HOLE or not isinstance(declared, Model) or declared.from_ is HOLE:
+        return False
+    return isinstance(declared.from_, ModelFlow)
 
 
 def reached(roots: Iterable[Definition], resolver: Resolver) -> set[Definition]:
@@ -36,18 +45,17 @@ def reached(roots: Iterable[Definition], resolver: Resolver) -> set[Definition]:
 
 
 def unused(
-    scope: Scope, used: Container[Place], resolver: Resolver, *, has_errors: bool
+    scope: Scope, used: Container[Place], resolver: Resolver, errors: Sequence[Diagnostic]
 ) -> Iterator[tuple[str, Finding]]:
-    """Codes and findings of one file; with errors in it, only what is mentioned nowhere else."""
+    """Codes and findings of one file; beside errors, only what nothing else mentions, nor the mend of one."""
+    mends = " ".join(one.help or "" for one in errors)
     for code, name, finding in (
         *_declarations(scope, used, resolver),
         *_imports(scope),
         *_constants(scope),
     ):
-        if (
-            not has_errors
-            or len(re.findall(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", scope.source.text)) == 1
-        ):
+        word = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])")
+        if not errors or (len(word.findall(scope.source.text)) == 1 and not word.search(mends)):
             yield code, finding
 
 
@@ -57,7 +65,7 @@ def _declarations(scope: Scope, used: Container[Place], resolver: Resolver) -> I
     What only other unused declarations refer to goes with those, and isn't told. Targets are for `--target`.
     """
     definitions = list(scope.definitions.values())
-    if not any(is_root(one, resolver) for one in definitions):
+    if not any(_is_surely_root(one, resolver) for one in definitions):
         return
     unreached = [
         one for one in definitions if one.kind not in (None, "target") and Place(scope.source, one.key.span) not in used

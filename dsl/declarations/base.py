@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -115,7 +116,7 @@ class Declaration(Written):
 
     name: str
     place: Place
-    places: dict[str, Place] = {}
+    places: Mapping[str, Place] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.name}, {self.place}>"

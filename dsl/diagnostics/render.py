@@ -12,7 +12,7 @@ _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "place": "\x1b[1;34m
 _RESET = "\x1b[0m"
 _TAB = "    "
 _UNSHOWN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_MOST_BEFORE, _MOST_MARKED, _MOST_AFTER = 80, 100, 40  # characters of a source line that are shown
+_MOST, _MOST_MARKED = 120, 100  # characters of a source line that are shown, and of the place in it
 
 
 def render(diagnostics: Sequence[Diagnostic], *, colour: bool = False) -> str:
@@ -76,12 +76,15 @@ def _excerpt(line: str, start: int, span: Span) -> tuple[str, str, str]:
     """A source line as it is shown: what is before the place, the place, what is after; long lines are cut."""
     end = min(start + max(1, span.end - span.start), len(line))
     before, marked, after = _shown(line[:start]), _shown(line[start:end]), _shown(line[end:])
-    if len(before) > _MOST_BEFORE:
-        before = "…" + before[-_MOST_BEFORE:]
     if len(marked) > _MOST_MARKED:
         marked, after = marked[:_MOST_MARKED] + "…", ""
-    if len(after) > _MOST_AFTER:
-        after = after[:_MOST_AFTER] + "…"
+    room = _MOST - len(marked)
+    most_after = max(room - len(before), room // 3)
+    most_before = room - min(len(after), most_after)
+    if len(before) > most_before:
+        before = "…" + before[-most_before:]
+    if len(after) > most_after:
+        after = after[:most_after] + "…"
     return before, marked, after
 
 

@@ -15,6 +15,7 @@ _MEANT = re.compile(r"did you mean '([^']+)'\?")
 _QUOTED = re.compile(r"'([^']+)'")
 _WRITE_THIS = re.compile(r"write '([a-z]\w*(?: [a-z]\w*:|: [^'…:#]+))'")
 """`source chats:` or `format: chat`."""
+_WRITE_PERCENT = re.compile(r"write '([0-9.]+%)'")
 _PROSE = re.compile(r" *(doc|question): ")
 _CLOSE_WITH = re.compile(r"close it with '([\]})])'")
 
@@ -50,10 +51,12 @@ def _mends(diagnostic: Diagnostic, document: Document) -> Iterator[Mend]:
         case "MIX0110":
             blanks = len(text[: span.start]) - len(text[: span.start].rstrip(" "))
             yield Mend("Write two spaces before '#'", Span(span.start, span.start), " " * (2 - blanks))
-            if _PROSE.match(diagnostic.source.line(diagnostic.source.position(span.start)[0])):
-                yield from _quoted(document, span, diagnostic.source)
+            yield from _quoted(document, span, diagnostic.source)
         case "MIX0112" if text[span.start : span.start + 1] == ":":
             yield Mend("Write a blank after the colon", Span(span.start + 1, span.start + 1), " ")
+        case "MIX0115" if percent := _WRITE_PERCENT.fullmatch(help):
+            if scalar := _scalar_at(document.root, span):
+                yield Mend(f"Write '{percent.group(1)}'", scalar.span, percent.group(1))
         case "MIX0113" | "MIX0115" if "|>" not in help:
             yield from _quoted(document, span, diagnostic.source)
         case "MIX0117" if close := _CLOSE_WITH.search(help):
@@ -83,8 +86,7 @@ def _wrong_word(diagnostic: Diagnostic) -> Span | None:
     for wrong in _QUOTED.findall(diagnostic.message):
         places = [match.start() for match in re.finditer(rf"(?<![\w.]){re.escape(wrong)}(?![\w.])", marked)]
         if len(places) == 1:
-            first = start + places[0] + wrong.startswith("$")
-            return Span(first, start + places[0] + len(wrong))
+            return Span(start + places[0], start + places[0] + len(wrong))
     return None
 
 
@@ -105,9 +107,11 @@ def _numbers(diagnostic: Diagnostic) -> Iterator[Mend]:
 
 
 def _quoted(document: Document, span: Span, source: SourceFile) -> Iterator[Mend]:
-    """The plain value that a place is in, to the end of its line, in quotes."""
+    """The plain value that a place is in, to the end of its line, in quotes, if it is prose; others quotes break."""
     scalar = _scalar_at(document.root, span)
     if scalar is None or scalar.style != "plain":
+        return
+    if not _PROSE.match(source.line(source.position(scalar.span.start)[0])):
         return
     line_end = source.text.find("\n", span.end)
     end = len(source.text) if line_end < 0 else line_end

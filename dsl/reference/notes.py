@@ -51,7 +51,11 @@ WORDS = {
         "Starts from another declaration of the same kind. Written fields replace, a mapping merges by key, a list or "
         "call is replaced whole. `mixc show FILE NAME --resolved` tells what came from where.",
     ),
-    "drop": ("`KEY: drop`", "Removes an entry of a mapping that `extends` gives. A field itself can't be dropped."),
+    "drop": (
+        "`KEY: drop`",
+        "Takes back what `extends` gives: an entry of a mapping, or a field, which then has its default. "
+        "`NAME(FIELD=drop)` does it in a call.",
+    ),
     "base": (
         "`base |> …`",
         "In the arms of a study, the study's base; bound last, so that an extending study has its own.",

@@ -181,8 +181,9 @@ def test_one_mistake_is_one_error(text: str, code: str, place: str):
 
 
 def test_a_name_that_may_have_got_lost_is_not_reported():
-    found = errors("import:\n  c: c.mix\nmodel m:\n  from: c.gone |> c.also_gone\n", c="model gone\n  from: hf://a/b\n")
-    assert all(code.startswith("MIX01") for code, _ in found)
+    main, gone = "import:\n  c: c.mix\nmodel m:\n  from: c.gone |> c.also_gone\n", "model gone\n  from: hf://a/b\n"
+    assert [code for code, _ in errors(main, c=f"{gone}[train also_gone]: x\n")] == ["MIX0119", "MIX0107"]
+    assert [code for code, _ in errors(main, c=gone)] == ["MIX0119", "MIX0210"]  # every line but one could be read
 
 
 def test_a_data_path_outside_the_project_is_an_error_unless_allowed():

@@ -53,7 +53,7 @@ def test_what_is_offered():
     assert offered(used) == []
     assert offered(used + "train a:\n  lenght: 3\n") == []
     assert ("Write 'sequence'", "sequense") in offered(used + "train a:\n  sequense: 3 tokens\n")
-    assert ("Write 'dose'", "dosis") in offered(used.replace("$dose", "$dosis"))
+    assert ("Write '$dose'", "$dosis") in offered(used.replace("$dose", "$dosis"))
     assert ("Write two spaces before '#'", "") in offered(used + "# a\ntrain a:\n  loss: all # why\n")
 
 

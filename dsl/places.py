@@ -1,0 +1,104 @@
+"""Where each field of a declaration is written, and each field and item inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from dsl.arguments import applied
+from dsl.declarations.base import Place, Written
+from dsl.declarations.shapes import BuiltIn, ListOf, Shape
+from dsl.describe import head
+from dsl.scalars import ScalarError, parse_scalar
+from dsl.terms import Applied, Atom, Cell, Items, Table, Term
+
+
+class Places(Mapping[str, Place]):
+    """By path as written: `optimizer`, `optimizer.lr`, `apply[0]`.
+
+    Most are never asked for: calls are taken apart only when one inside them is.
+    """
+
+    def __init__(self, kind: type[Written], cells: Mapping[str, Cell]) -> None:
+        self._kind = kind
+        self._cells = cells
+
+    def __getitem__(self, path: str) -> Place:
+        cell = self._cells.get(path)
+        if cell is not None and cell.value is not None:
+            return _place_of(cell.value, _beside(cell))
+        return self._all[path]
+
+    def __contains__(self, path: object) -> bool:
+        cell = self._cells.get(path) if isinstance(path, str) else None
+        if cell is not None:
+            return cell.value is not None
+        return isinstance(path, str) and ("." in path or "[" in path) and path in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @cached_property
+    def _all(self) -> dict[str, Place]:
+        return _of_cells(_opened_fields(self._kind, self._cells), "")
+
+
+def _opened_fields(kind: type[Written], cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The fields with the arguments of built-ins apart, so that each has its place."""
+    fields = kind.by_written_name()
+    return {
+        key: Cell(cell.key, _opened(fields[key].facts.shape, cell.value), cell.scope)
+        if cell.value is not None and key in fields
+        else cell
+        for key, cell in cells.items()
+    }
+
+
+def _opened(shape: Shape, term: Term) -> Term:
+    match shape, term:
+        case BuiltIn(), Atom(scalar) if "(" in scalar.text:
+            try:
+                return applied(parse_scalar("call", scalar), term)
+            except ScalarError:
+                return term
+        case BuiltIn(), Table(cells) if len(cells) == 1:
+            (cell,) = cells.values()
+            inner: Mapping[str, Cell] = cell.value.cells if isinstance(cell.value, Table) else {}
+            return Applied(cell.key, inner, cell.key.span, term.scope)
+        case ListOf(item), Items(items):
+            return Items(tuple(_opened(item, each) for each in items), term.span, term.scope)
+        case _:
+            return term
+
+
+def _of_cells(cells: Mapping[str, Cell], prefix: str) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for key, cell in cells.items():
+        if cell.value is not None:
+            found |= _of_term(cell.value, prefix + key, _beside(cell))
+    return found
+
+
+def _of_term(term: Term, path: str, place: Place | None) -> dict[str, Place]:
+    found = {path: _place_of(term, place)}
+    match term:
+        case Table(cells) | Applied(cells=cells):
+            found |= _of_cells(cells, f"{path}.")
+        case Items(items):
+            for index, item in enumerate(items):
+                found |= _of_term(item, f"{path}[{index}]", None)
+        case Atom():
+            pass
+    return found
+
+
+def _beside(cell: Cell) -> Place | None:
+    """The place of a list or mapping is that of its key."""
+    return None if isinstance(cell.value, Atom | Applied) else Place(cell.scope.source, cell.key.span)
+
+
+def _place_of(term: Term, place: Place | None) -> Place:
+    return place or Place(term.scope.source, head(term) if isinstance(term, Table | Items) else term.span)
