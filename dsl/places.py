@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Literal
 
 from dsl.arguments import applied
 from dsl.declarations.base import Place, Written
@@ -12,38 +14,57 @@ from dsl.describe import head
 from dsl.scalars import ScalarError, parse_scalar
 from dsl.terms import Applied, Atom, Cell, Items, Table, Term
 
+Origin = Literal["call", "own", "inherited"]
+NEAREST: tuple[Origin, ...] = ("call", "own", "inherited")
+"""From what was written last to what was written first."""
+
 
 class Places(Mapping[str, Place]):
     """By path as written: `optimizer`, `optimizer.lr`, `apply[0]`.
 
-    Most are never asked for: calls are taken apart only when one inside them is.
+    Most are never asked for: calls are taken apart only when something inside them is. `origins` tells of each field
+    whether a call gives it, the declaration says it itself, or takes it over.
     """
 
-    def __init__(self, kind: type[Written], cells: Mapping[str, Cell]) -> None:
+    def __init__(self, kind: type[Written], cells: Mapping[str, Cell], origins: Mapping[str, Origin]) -> None:
         self._kind = kind
         self._cells = cells
+        self._origins = origins
 
     def __getitem__(self, path: str) -> Place:
         cell = self._cells.get(path)
         if cell is not None and cell.value is not None:
             return _place_of(cell.value, _beside(cell))
-        return self._all[path]
+        return self._all[0][path]
 
     def __contains__(self, path: object) -> bool:
         cell = self._cells.get(path) if isinstance(path, str) else None
         if cell is not None:
             return cell.value is not None
-        return isinstance(path, str) and ("." in path or "[" in path) and path in self._all
+        return isinstance(path, str) and ("." in path or "[" in path) and path in self._all[0]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
+        return iter(self._all[0])
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._all[0])
+
+    def key(self, path: str) -> Place | None:
+        """Where the key of a field or entry stands; None where it has none of its own, or isn't written."""
+        return self._all[1].get(path)
+
+    def origin(self, path: str) -> Origin:
+        """Where a field comes from; for a path inside a field, where that comes from."""
+        return self._origins[_FIELD.split(path, maxsplit=1)[0]]
 
     @cached_property
-    def _all(self) -> dict[str, Place]:
-        return _of_cells(_opened_fields(self._kind, self._cells), "")
+    def _all(self) -> tuple[dict[str, Place], dict[str, Place]]:
+        """The places of values, and those of keys."""
+        keys: dict[str, Place] = {}
+        return _of_cells(_opened_fields(self._kind, self._cells), "", keys), keys
+
+
+_FIELD = re.compile(r"[.\[]")
 
 
 def _opened_fields(kind: type[Written], cells: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -74,22 +95,23 @@ def _opened(shape: Shape, term: Term) -> Term:
             return term
 
 
-def _of_cells(cells: Mapping[str, Cell], prefix: str) -> dict[str, Place]:
+def _of_cells(cells: Mapping[str, Cell], prefix: str, keys: dict[str, Place]) -> dict[str, Place]:
     found: dict[str, Place] = {}
     for key, cell in cells.items():
         if cell.value is not None:
-            found |= _of_term(cell.value, prefix + key, _beside(cell))
+            keys[prefix + key] = Place(cell.scope.source, cell.key.span)
+            found |= _of_term(cell.value, prefix + key, _beside(cell), keys)
     return found
 
 
-def _of_term(term: Term, path: str, place: Place | None) -> dict[str, Place]:
+def _of_term(term: Term, path: str, place: Place | None, keys: dict[str, Place]) -> dict[str, Place]:
     found = {path: _place_of(term, place)}
     match term:
         case Table(cells) | Applied(cells=cells):
-            found |= _of_cells(cells, f"{path}.")
+            found |= _of_cells(cells, f"{path}.", keys)
         case Items(items):
             for index, item in enumerate(items):
-                found |= _of_term(item, f"{path}[{index}]", None)
+                found |= _of_term(item, f"{path}[{index}]", None, keys)
         case Atom():
             pass
     return found

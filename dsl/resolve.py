@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +25,7 @@ from dsl.lines import DEEPEST
 from dsl.locations import scheme_mistake
 from dsl.module import Module
 from dsl.names import look_up
-from dsl.places import Places
+from dsl.places import Origin, Places
 from dsl.reports import Reports
 from dsl.scope import Definition, Scope
 from dsl.source import SourceFile, Span
@@ -221,7 +221,9 @@ class Resolver:
         inherited: Mapping[str, Cell] | None,
         owner: str,
         place: tuple[Any, Span],
+        given: Container[str] = (),
     ) -> Declaration:
+        """The declaration of a definition's cells, of which a call has `given` some."""
         kind = KINDS[definition.kind or ""]
         is_study = kind is Study
         if is_study:
@@ -231,7 +233,13 @@ class Resolver:
         if is_study and (base := self.bases.pop()) is not None:
             values["base"] = base
         where = Place(definition.scope.source, definition.key.span)
-        return kind.model_construct(**values, name=definition.seen_name, place=where, places=Places(kind, cells))
+        own = definition.cells or {}
+        origins: dict[str, Origin] = {
+            name: "call" if name in given else "own" if name in own else "inherited" for name in cells
+        }
+        return kind.model_construct(
+            **values, name=definition.seen_name, place=where, places=Places(kind, cells, origins)
+        )
 
     def _base(self, cells: Mapping[str, Cell], owner: str, definition: Definition) -> Any:
         cell = cells.get("base")
@@ -310,7 +318,8 @@ class Resolver:
         kind, owner = KINDS[definition.kind], definition.title
         inherited, _ = self.cells(definition)
         cells = replaced(kind, inherited, call, owner, self)
-        return self._build(definition, cells, inherited, owner, (call, call.name.span))
+        given = {path.partition(".")[0] for path in call.cells}
+        return self._build(definition, cells, inherited, owner, (call, call.name.span), given)
 
     def _cycle(self, ring: list[Definition], atom: Atom) -> None:
         message = "a cycle: " + " -> ".join(one.name for one in ring)

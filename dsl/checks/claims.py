@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from dsl.checks.arms import each, flows_of, names_of, stage_names, stages_of
 from dsl.checks.evals import flattened
-from dsl.checks.finding import Finding, at, is_own, title
+from dsl.checks.finding import Finding, at, says, title
 from dsl.checks.schedule import is_measured
 from dsl.declarations.base import Place
 from dsl.declarations.evals import Eval
@@ -40,9 +40,9 @@ class Asked:
 
     def missing(self, message: str, span: Span, help: str) -> Finding:
         """A finding about what the study doesn't have. A claim that it takes over is mended in the study itself."""
-        if is_own(self.study, self.place):
-            return Finding(message, self.place_of(span), help)
         field = "stop" if self.is_stop else "expect"
+        if says(self.study, field):
+            return Finding(message, self.place_of(span), help)
         help = f"write '{field}:' in {title(self.study)}: this one comes from the study that it extends"
         return Finding(message, self.study.place, help)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dsl.declarations.base import Declaration, Place
 from dsl.hole import HOLE, IncompleteError
+from dsl.places import NEAREST, Places
 from dsl.source import Span
 
 
@@ -26,38 +27,11 @@ def at(declaration: Declaration, *paths: str) -> Place:
     One that a call gives comes before those that the declaration says itself, these before what it takes over: what
     was changed last made it wrong.
     """
-    written = [path for path in paths if path in declaration.places]
+    places = _places(declaration)
+    written = [path for path in paths if path in places]
     if len(written) > 1:
-        written.sort(key=lambda path: _distance(declaration, path))
-    return declaration.places[written[0]] if written else declaration.place
-
-
-def _distance(declaration: Declaration, path: str) -> int:
-    """From how near a field comes: 0 from a call, 1 from the declaration itself, 2 from one that it extends."""
-    outer = [path[: match.start()] for match in re.finditer(r"[.\[]", path)]
-    if any(
-        _is_argument(declaration, declaration.places[one], one) for one in (*outer, path) if one in declaration.places
-    ):
-        return 0
-    return 1 if is_own(declaration, declaration.places[path]) else 2
-
-
-def _is_argument(declaration: Declaration, place: Place, path: str) -> bool:
-    """Whether a field stands in a call: not in a declaration of its kind, or beside a `path=`."""
-    text, start, end = place.source.text, place.span.start, place.span.end
-    if not text.startswith(f"{type(declaration).__name__.lower()} ", _top_level(text, start)):
-        return True
-    around = text[max(start - len(path) - 20, 0) : start], text[start : end + 20]
-    name = rf"(?<![\w.]){re.escape(path)} *="
-    return bool(re.search(rf"{name} *$", around[0]) or re.match(rf"{name}(?!=)", around[1]))
-
-
-def _top_level(text: str, position: int) -> int:
-    """Where the top-level key starts that holds a position."""
-    start = text.rfind("\n", 0, position) + 1
-    while start > 0 and text[start] in " #\r\n":
-        start = text.rfind("\n", 0, start - 1) + 1
-    return start
+        written.sort(key=lambda path: NEAREST.index(places.origin(path)))
+    return places[written[0]] if written else declaration.place
 
 
 def says(declaration: Declaration, *fields: str) -> bool:
@@ -65,24 +39,18 @@ def says(declaration: Declaration, *fields: str) -> bool:
 
     What is wrong with fields that it takes over, all of them, is told of the declaration that it takes them from.
     """
-    within = [path for path in declaration.places if re.split(r"[.\[]", path, maxsplit=1)[0] in fields]
-    return any(_distance(declaration, path) < 2 for path in within)
+    places = _places(declaration)
+    return any(field in places and places.origin(field) != "inherited" for field in fields)
 
 
-def is_own(declaration: Declaration, place: Place) -> bool:
-    """Whether something is written in the declaration itself, and not in one that it extends, or in a call of it."""
-    if place.source != declaration.place.source or place.span.start < declaration.place.span.start:
-        return False
-    return re.search(r"\n[^\s#]", place.source.text[declaration.place.span.end : place.span.start]) is None
+def key_place(declaration: Declaration, path: str, *others: str) -> Place:
+    """Where the key of an entry stands; where it has none, the entry itself or the first of the `others`."""
+    return _places(declaration).key(path) or at(declaration, path, *others)
 
 
-def key_place(declaration: Declaration, path: str, key: str, *others: str) -> Place:
-    """Where the key of an entry stands; its value, where that can't be told."""
-    place = at(declaration, path, *others)
-    before = place.source.text[: place.span.start].rstrip()
-    if before.endswith(f"{key}:"):
-        return Place(place.source, Span(len(before) - len(key) - 1, len(before) - 1))
-    return place
+def _places(declaration: Declaration) -> Places:
+    assert isinstance(declaration.places, Places)
+    return declaration.places
 
 
 def item_place(place: Place, name: str) -> Place:

@@ -81,7 +81,7 @@ def axes_are_known(target: Target) -> Iterator[Finding]:
     for axis in target.shard:
         if axis not in AXES:
             message = f"unknown mesh axis '{axis}' in {title(target)}"
-            yield Finding(message, key_place(target, f"shard.{axis}", axis, "shard"), known_help(axis, AXES))
+            yield Finding(message, key_place(target, f"shard.{axis}", "shard"), known_help(axis, AXES))
 
 
 def topology_is_readable(target: Target) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def evals_differ(study: Study) -> Iterator[Finding]:
         for one, path in zip(study.evals, paths, strict=True)
     ]
     for index, message, is_member in repeated(known, title(study)):
-        place = key_place(study, paths[index], paths[index].removeprefix("evals."), "evals")
+        place = key_place(study, paths[index], "evals")
         help = "leave one out" if is_member else "list its points together: 'NAME: [start, end]'"
         yield Finding(message, place, help)
 
@@ -75,7 +75,7 @@ def _same(study: Study, written: Mapping[str, Any], word: str, help: str) -> Ite
                 _must_be_whole(written[path])
                 other = earlier.rpartition(".")[2]
                 message = f"{word} {name} of {title(study)} says the same as {other}"
-                yield Finding(message, key_place(study, path, name, "arms", "matrix"), help)
+                yield Finding(message, key_place(study, path, "arms", "matrix"), help)
                 return
 
     yield from each(paths, of)

@@ -42,7 +42,7 @@ def evals_are_done(study: Study) -> Iterator[Finding]:
     for index, scheduled in enumerate(study.evals):
         if scheduled.when is not HOLE and not scheduled.when:
             path = entry(study, index)
-            place = key_place(study, path, path.removeprefix("evals."), "evals")
+            place = key_place(study, path, "evals")
             help = "write 'end' or other points, or leave it out"
             yield Finding(f"{scheduled.eval.name} in {title(study)} is never done", place, help)
     for point, place, name in _points(study):

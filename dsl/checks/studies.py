@@ -54,9 +54,9 @@ def arm_names_are_free(study: Study) -> Iterator[Finding]:
         if factor.name == "at":
             message = f"a factor called at in {title(study)}"
             help = "in a claim, 'at' says when: take another name"
-            yield Finding(message, key_place(study, f"matrix[{index}].at", "at", "matrix"), help)
+            yield Finding(message, key_place(study, f"matrix[{index}].at", "matrix"), help)
     for path, name in labels.items():
-        place = key_place(study, path, name, "arms", "matrix")
+        place = key_place(study, path, "arms", "matrix")
         if name == "base":
             help = "the base is always evaluated beside the arms: take another name"
             yield Finding(f"an arm called base in {title(study)}", place, help)
