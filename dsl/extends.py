@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dsl.bind import Names, Where, arguments, as_call
+from dsl.bind import arguments, as_call
+from dsl.bind_scalar import Names, Where
 from dsl.declarations.base import Written
 from dsl.declarations.shapes import AnyOf, BuiltIn, MappingOf, Record, Shape
 from dsl.describe import known_help

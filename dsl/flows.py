@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from dsl.bind import Names, Where, as_applied, as_call, parsed, wrong_type
+from dsl.bind import as_applied, as_call, wrong_type
+from dsl.bind_scalar import Names, Where, parsed
 from dsl.declarations.data import Source, SourceFlow, SourceView
 from dsl.declarations.evals import Eval
 from dsl.declarations.models import ModelFlow

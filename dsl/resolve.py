@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dsl.bind import Where, bind, bind_fields
+from dsl.bind import bind, bind_fields
+from dsl.bind_scalar import Where
 from dsl.declarations import KINDS
 from dsl.declarations.base import Declaration, Place
 from dsl.declarations.shapes import Claimed, FlowOf, Reference
