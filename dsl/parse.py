@@ -14,10 +14,10 @@ from dsl.tree import Document, Mapping
 _BLANKS = r"\xa0\u1680\u2000-\u200b\u202f\u205f\u3000"
 _FORBIDDEN = re.compile(
     r"\t+|\r(?!\n)|[^\t\r\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-    rf"|(?:(?<=[\n ])|(?<![\s\S]))[{_BLANKS}]+|[{_BLANKS}]+(?=[ \n]|$)"
+    rf"|(?:(?<=[\n ,\[{{(])|(?<![\s\S]))[{_BLANKS}]+|[{_BLANKS}]+(?=[ \n,\]}})]|$)"
 )
 """Tabs, line ends other than \\n and \\r\\n, byte order marks, what YAML calls unprintable, and blanks that only look
-like one where a blank has a meaning: at the start or end of a text, or beside another blank."""
+like one where a blank has a meaning: at the start or end of a text or item, or beside another blank."""
 
 _UNUSUAL = re.compile(r"[^\n -~]")
 """Most files have nothing of this kind, which is told in a tenth of the time."""

@@ -54,7 +54,8 @@ def batch_holds_rows(train: Train) -> Iterator[Finding]:
         yield Finding(message, at(train, "batch", "sequence"), f"write 'batch: {row} tokens' or more")
     elif batch % row and not any(suffix_is_meant(train)):  # `128k` for `128Ki` is told already
         message = f"a batch of {batch} tokens is no whole number of rows of {row}, the 'sequence' of {title(train)}"
-        help = f"write 'batch: {nearest * row} tokens', or 'batch: {nearest} examples'"
+        examples = "1 example" if nearest == 1 else f"{nearest} examples"
+        help = f"write 'batch: {nearest * row} tokens', or 'batch: {examples}'"
         yield Finding(message, at(train, "batch", "sequence"), help)
 
 

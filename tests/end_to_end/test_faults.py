@@ -138,7 +138,7 @@ def test_one_broken_line_in_many_is_set_aside_and_counted(tmp_path: Path) -> Non
         (
             "sequence: 256 tokens\n  packing: best_fit\n  batch: 256 tokens",
             "sequence: 250 tokens\n  packing: best_fit\n  batch: 256 tokens",
-            "sequences of 250",
+            "no whole number of rows of 250",
         ),
         ("format: chat", "format: preference", "preference"),
         ("every 50%]", "every 0%]", "never comes"),
@@ -147,7 +147,7 @@ def test_one_broken_line_in_many_is_set_aside_and_counted(tmp_path: Path) -> Non
         ("batch: 1 example\n", "batch: 0 examples\n", "more than 0"),
         ("budget: 24 examples", "budget: 99999999999999999999T tokens", "1000T"),
         ("    chats: 100%", "    chats: 0", "more than 0"),
-        ("  base: tiny\n", "  base: tiny\n  seeds: []\n", "no seed"),
+        ("  base: tiny\n", "  base: tiny\n  seeds: []\n", "lists nothing"),
     ],
 )
 def test_what_a_plan_finds_wrong_has_a_place_and_a_mend(tmp_path: Path, before: str, after: str, told: str) -> None:
