@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from dsl.checks.finding import Finding
-from dsl.checks.rules import RULES
+from dsl.checks.rules import RULES, Rule
 from dsl.checks.unused import deep_extends, is_root, reached, unused
 from dsl.declarations.base import Declaration, Place, Written
 from dsl.diagnostics.diagnostic import Diagnostic
@@ -109,13 +110,17 @@ class Files:
 def _findings(module: Module) -> Iterator[Diagnostic]:
     """What the rules find in a module and in those that it imports."""
     for declaration in _every_declaration(module):
-        for rule in RULES:
-            if isinstance(declaration, rule.kind):
-                try:
-                    for finding in rule.find(declaration):
-                        yield _diagnostic(rule.code, finding, rule.severity)
-                except IncompleteError:
-                    continue
+        for rule in _rules_of(type(declaration)):
+            try:
+                for finding in rule.find(declaration):
+                    yield _diagnostic(rule.code, finding, rule.severity)
+            except IncompleteError:
+                continue
+
+
+@cache
+def _rules_of(kind: type[Declaration]) -> list[Rule]:
+    return [rule for rule in RULES if issubclass(kind, rule.kind)]
 
 
 def _without_echoes(found: Iterable[Diagnostic], told: Sequence[Diagnostic]) -> list[Diagnostic]:
@@ -149,7 +154,7 @@ def _every_declaration(module: Module) -> list[Declaration]:
         if isinstance(value, Declaration):
             found[id(value)] = value
         if isinstance(value, Written):
-            waiting += (getattr(value, name) for name in type(value).facts())
+            waiting += vars(value).values()
         elif isinstance(value, tuple):
             waiting += value
         elif isinstance(value, dict):

@@ -88,7 +88,7 @@ def parse_scalar(kind: ScalarKind, scalar: Scalar) -> object:
         is_all = value.span == (0, len(text))
         span = scalar.span if is_all else _in_file(value.span, scalar)
         raise ScalarError(value.message, span, value.help, value.code)
-    return value if _parts(type(value)) is None and type(value) is not tuple else _at(kind, scalar)
+    return _placed(value, scalar)
 
 
 def parse_text(kind: ScalarKind, text: str, offset: int = 0) -> object:
@@ -119,12 +119,6 @@ def _value(kind: ScalarKind, text: str) -> object:
         if isinstance(error.orig_exc, ScalarError):
             return error.orig_exc
         raise
-
-
-@lru_cache(maxsize=1 << 14)
-def _at(kind: ScalarKind, scalar: Scalar) -> Any:
-    """A scalar's value with its places in the file; what stands before an edit keeps them."""
-    return _placed(_value(kind, scalar.text.removesuffix("\n") if scalar.style in BLOCK_TEXT else scalar.text), scalar)
 
 
 def _placed(value: Any, scalar: Scalar) -> Any:

@@ -55,11 +55,12 @@ def _findings(chain: Source | Augment, about: str) -> Iterator[Finding]:
             if isinstance(step.transform, Filter):
                 predicate = step.transform.predicate
                 checker = _Checker(step, _asked(predicate), title(chain) if step.chain is not chain else "")
-                is_here = _is_written(predicate, step.place())
                 told = {one.message: one for one in reversed([*checker.check(predicate)])}
                 for one in reversed(told.values()):
                     if one.about == about:
-                        place = Place(step.place().source, one.span) if is_here else step.place()
+                        place = step.place()
+                        if _is_written(predicate, place):
+                            place = Place(place.source, one.span)
                         yield Finding(one.message, place, one.help)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from typing import Any
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         raise UserError("the language server needs pygls, which isn't installed", "`pip install pygls`") from None
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    gc.disable()  # the server collects after each check
     server = create(allow_outside=arguments.allow_outside)
     protocol, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing but the protocol may reach the editor
     server.start_io(sys.stdin.buffer, protocol)
