@@ -33,6 +33,7 @@ from dsl.describe import (
     expected,
     fields_with,
     head,
+    inner_help,
     known_help,
     unknown_field_help,
 )
@@ -96,6 +97,8 @@ def bind_fields(
             if inherited is None or written in inherited:
                 message = f"{owner} has no '{written}'"
                 help = f"write '{written}: …', {expected(one.facts.shape)}"
+                if one.facts.positional and isinstance(place[0], Applied):
+                    help = f"write '{place[0].name.text}({written.upper()})'"
                 names.reports.error("MIX0204", message, place[0].scope.source, place[1], help, about=written)
     return values
 
@@ -234,9 +237,8 @@ def _built_in(shape: BuiltIn, term: Atom | Table | Applied, where: Where, names:
     model = shape.table.get(call.name.text)
     if model is None:
         message = f"unknown built-in '{call.name.text}' for {where}"
-        names.reports.error(
-            "MIX0209", message, call.scope.source, call.name.span, known_help(call.name.text, shape.table)
-        )
+        help = inner_help(call.name.text, shape) or known_help(call.name.text, shape.table)
+        names.reports.error("MIX0209", message, call.scope.source, call.name.span, help)
         return HOLE
     owner = f"{call.name.text} of {where.owner}"
     cells = arguments(model, call, owner, names)
@@ -308,6 +310,13 @@ def _cell_value(shape: Shape, cell: Cell, where: Where, names: Names) -> Any:
 
 def _any_of(shape: AnyOf, term: Term, where: Where, names: Names) -> Any:
     """By the first shape whose form fits; a scalar must also be one by that shape's grammar."""
+    if isinstance(term, Items) and any(isinstance(one, MappingOf) for one in shape.shapes):
+        for item in term.items:
+            if isinstance(item, Table) and not all(isinstance(cell.value, Table) for cell in item.cells.values()):
+                message = f"{where} takes a mapping, not a list of mappings"
+                help = "leave out the dashes: 'KEY: VALUE' on each line"
+                names.reports.error("MIX0205", message, item.scope.source, head(item), help)
+                return HOLE
     fitting = [one for one in shape.shapes if _has_form(one, term)]
     if isinstance(term, Atom) and len(fitting) > 1:
         fitting = [one for one in fitting if _is_readable(one, term)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
@@ -47,7 +49,10 @@ def parsed(kind: ScalarKind, atom: Atom, where: Where, names: Names, shape: Meas
     try:
         return parse_scalar(kind, atom.scalar)
     except ScalarError as error:
-        message, help = f"{where}: {error.message}", _mend(kind, atom.scalar.text, where, error, shape)
+        message, help = (
+            f"{where}: {error.message}",
+            _mend(kind, atom.scalar.text, where, error, shape, atom.scope.constants),
+        )
         names.reports.error(error.code, message, atom.scope.source, error.span, help)
         return HOLE
 
@@ -55,9 +60,25 @@ def parsed(kind: ScalarKind, atom: Atom, where: Where, names: Names, shape: Meas
 NO_VALUE = ("none", "None", "null", "~", "")
 
 
-def _mend(kind: ScalarKind, text: str, where: Where, error: ScalarError, shape: Measured | None) -> str:
+_BRACED = re.compile(r"\$\{(\w+)\}")
+_HAS_CONSTANT = re.compile(r"\$[a-z]")
+_CALLED = re.compile(r"\$\w+\(")
+
+
+def _mend(
+    kind: ScalarKind,
+    text: str,
+    where: Where,
+    error: ScalarError,
+    shape: Measured | None,
+    constants: Container[str],
+) -> str:
     """What to write instead of a scalar that its grammar refuses."""
-    if "$" in text:
+    if braced := _BRACED.fullmatch(text):
+        return f"write '${braced[1]}'"
+    if text in constants:
+        return f"write '${text}' for the constant of that name"
+    if _HAS_CONSTANT.search(text) and ("(" not in text or kind in ("claim", "predicate") or _CALLED.search(text)):
         return "'$name' stands for a whole value or a whole argument: put the rest of it into the constant"
     if text in NO_VALUE:
         return f"leave '{where.field}' out; 'drop' takes back what 'extends' or a call gives"

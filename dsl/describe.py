@@ -170,16 +170,33 @@ def unknown_field_help(written: str, model: type[Written], *, is_call: bool) -> 
     conditions = [name for name, one in fields.items() if one.facts.shape == Typed("predicate")]
     if conditions and is_call:
         return f"write '{written} == …' to compare a field of the record"
+    outer, dot, inner = written.partition(".")
     for name, one in fields.items():
         if written in _inner_names(one.facts.shape):
             return (
                 f"write '{name}.{written}=…'"
                 if is_call
-                else f"'{written}' stands inside '{name}': {name}: NAME({written}=…)"
+                else f"write it inside '{name}': {_with(written, one.facts.shape)}"
             )
+        if dot and not is_call and name == outer:
+            return f"dotted paths stand in calls; here write it inside '{name}': {_with(inner, one.facts.shape)}"
         if written in getattr(one.facts.shape, "units", ()):
-            return f"write '{name}: 3 {written}'"
+            return f"write '{name}: … {written}'"
     return help
+
+
+def inner_help(written: str, shape: BuiltIn) -> str | None:
+    """What to write for a built-in's argument that stands where the built-in should; None if it is none."""
+    return f"write '{_with(written, shape)}'" if written in _inner_names(shape) else None
+
+
+def _with(written: str, shape: Shape) -> str:
+    """How a field inside another is written: `adamw(lr=…)`, `{labels: …}`."""
+    for one in shape.shapes if isinstance(shape, AnyOf) else (shape,):
+        if isinstance(one, BuiltIn):
+            owners = [word for word, model in one.table.items() if written in model.by_written_name()]
+            return f"{owners[0] if owners else 'NAME'}({written}=…)"
+    return f"{{{written}: …}}"
 
 
 def fields_with(written: str, model: type[Written]) -> set[str]:

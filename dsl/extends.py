@@ -24,6 +24,17 @@ def extended(model: type[Written], old: Cells, new: Cells, names: Names) -> dict
     return _merged(old, new, lambda key: fields[key].facts.shape if key in fields else None, names)
 
 
+def orphaned(own: Cells) -> tuple[dict[str, Cell], set[str]]:
+    """The fields of a declaration that couldn't be extended, without what it drops; and those of them that would have
+    been merged with what isn't there."""
+    cells = {key: cell for key, cell in own.items() if not _is_drop(cell)}
+    for key, cell in cells.items():
+        if isinstance(cell.value, Table):
+            kept = {name: one for name, one in cell.value.cells.items() if not _is_drop(one)}
+            cells[key] = Cell(cell.key, Table(kept, cell.value.span, cell.value.scope), cell.scope)
+    return cells, {key for key, cell in cells.items() if isinstance(cell.value, Table)}
+
+
 def replaced(model: type[Written], old: Cells, call: Applied, owner: str, names: Names) -> dict[str, Cell]:
     """The fields of `old` with a call's arguments in their place; a dotted path reaches inside a field."""
     cells = dict(old)
@@ -61,8 +72,8 @@ def _merged(
             before = names.follow(before) if before else None
             kept: Cells = before.cells if before is not HOLE and isinstance(before, Table) else {}
             merged = _merged(kept, value.cells, inner, names, are_names=_has_names(shape))
-            value = Table(merged, value.span, value.scope)
-        cells[key] = Cell(cell.key, value, cell.scope)
+            cell = Cell(cell.key, Table(merged, value.span, value.scope), cell.scope)
+        cells[key] = cell
     return cells
 
 
@@ -121,7 +132,7 @@ def _put(
     before = cells[name].value if name in cells else None
     value = _reached(field.facts.shape, names.follow(before) if before else None, rest, argument, where, names)
     if value is not None:
-        cells[name] = Cell(cells[name].key if name in cells else key, value, argument.scope)
+        cells[name] = Cell(_first_part(key, path), value, argument.scope)
 
 
 def _reached(

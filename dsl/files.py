@@ -7,11 +7,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from errno import EINVAL
 from pathlib import Path
 
 from dsl.arguments import read_node
 from dsl.declarations import KINDS
-from dsl.describe import known_help
+from dsl.describe import known_help, with_article
 from dsl.lines import DEEPEST
 from dsl.parse import Parsed, parse_again
 from dsl.reports import Reports
@@ -38,6 +39,8 @@ NAME_HELP = "a name is lower-case letters, digits and '_', and starts with a let
 
 def read_text(path: Path) -> str:
     """A file's text with the line ends that it has. Raises OSError, and UnicodeDecodeError where it isn't UTF-8."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(EINVAL, "it is no regular file")  # a pipe would be waited for
     return path.read_bytes().decode()
 
 
@@ -75,9 +78,16 @@ class Loader:
         return self.opened[path]
 
     def scope(
-        self, path: Path, shown: str, given: Mapping[str, Cell], sets: Mapping[str, str], chain: tuple[Path, ...] = ()
+        self,
+        path: Path,
+        shown: str,
+        given: Mapping[str, Cell],
+        sets: Mapping[str, str],
+        chain: tuple[Path, ...] = (),
+        aliases: str = "",
     ) -> Scope:
-        """The file at `path` with the constants `given` by an import and those `sets` by the user.
+        """The file at `path` with the constants `given` by an import and those `sets` by the user, who writes their
+        names behind `aliases`.
 
         Raises OSError and UnicodeDecodeError where this file can't be read; what is wrong in it, or can't be read
         of what it imports, is reported.
@@ -93,7 +103,7 @@ class Loader:
             has_all_names = not _may_have_lost_names(parsed)
             scope = Scope(parsed.source, path, self.root, mistakes=mistakes, has_all_names=has_all_names)
             self.scopes[identity] = scope
-            self._fill(scope, parsed.document, given, sets, (*chain, path))
+            self._fill(scope, parsed.document, given, sets, (*chain, path), aliases)
         return self.scopes[identity]
 
     def _fill(
@@ -103,6 +113,7 @@ class Loader:
         given: Mapping[str, Cell],
         sets: Mapping[str, str],
         chain: tuple[Path, ...],
+        aliases: str,
     ) -> None:
         entries = {entry.key.text: entry for entry in reversed(document.root.entries)}
         self._edition(scope, entries.get("edition"))
@@ -112,13 +123,13 @@ class Loader:
                     self._valued(cell)
                     scope.constants[name] = cell
         imports = self._directive(scope, entries.get("import")) or {}
-        self._replace_constants(scope, given, sets, imports)
+        self._replace_constants(scope, given, sets, imports, aliases)
         for alias, cell in imports.items():
             if self._named(scope, alias, cell.key) and self._valued(cell):
                 nested = {
                     name.removeprefix(f"{alias}."): text for name, text in sets.items() if name.startswith(f"{alias}.")
                 }
-                scope.imports[alias] = Import(cell.key, self._import(cell, nested, chain))
+                scope.imports[alias] = Import(cell.key, self._import(cell, nested, chain, f"{aliases}{alias}."))
         starts = [entry.key.span.start for entry in document.root.entries] + [len(scope.source.text) + 1]
         empty: Entry | None = None
         for entry, following in zip(document.root.entries, starts[1:], strict=True):
@@ -196,7 +207,12 @@ class Loader:
         return True
 
     def _replace_constants(
-        self, scope: Scope, given: Mapping[str, Cell], sets: Mapping[str, str], imports: Mapping[str, Cell]
+        self,
+        scope: Scope,
+        given: Mapping[str, Cell],
+        sets: Mapping[str, str],
+        imports: Mapping[str, Cell],
+        aliases: str,
     ) -> None:
         """Put the values of the import and of `--set` in place of the file's own."""
         replacements = dict(given)
@@ -204,7 +220,12 @@ class Loader:
             alias, dot, _ = name.partition(".")
             if dot and alias in imports:
                 continue
-            source = SourceFile(f"--set {name}", text)
+            option = f"--set {aliases}{name}"
+            source = SourceFile(option, text)
+            if not text.strip():
+                message, help = f"'{aliases}{name}' has no value", f"write {option}=VALUE"
+                self.reports.error("MIX0204", message, source, Span(0, len(text)), help)
+                continue
             value = as_term(read_node(text.strip(), len(text) - len(text.lstrip())), replace(scope, source=source))
             key = Scalar(name, "plain", Span(0, len(text)))
             replacements[name] = Cell(key, value, replace(scope, source=source))
@@ -221,7 +242,7 @@ class Loader:
                     known_help(name, scope.constants) if scope.constants else "it has none: leave this out",
                 )
 
-    def _import(self, cell: Cell, sets: Mapping[str, str], chain: tuple[Path, ...]) -> Scope | None:
+    def _import(self, cell: Cell, sets: Mapping[str, str], chain: tuple[Path, ...], aliases: str) -> Scope | None:
         """The scope of an imported file, or None where there is none, which is reported."""
         path, given = self._import_parts(cell)
         if path is None:
@@ -249,7 +270,7 @@ class Loader:
             return None
         shown = os.path.normpath(os.path.join(os.path.dirname(source.path), path.text))
         try:
-            return self.scope(target, shown, given, sets, chain)
+            return self.scope(target, shown, given, sets, chain, aliases)
         except OSError as error:
             help = f"looked for {shown}; the path is relative to this file"
             self.reports.error("MIX0214", f"can't read '{path.text}': {error.strerror or error}", source, span, help)
@@ -292,6 +313,10 @@ class Loader:
         name = name.strip()
         if kind not in KINDS:
             known = (*KINDS, *DIRECTIVES) if not name else tuple(KINDS)
+            if kind in DIRECTIVES:
+                help = f"write '{kind}:' alone, and '{name.partition(' ')[0]}: …' indented on the line below"
+                self.reports.error("MIX0201", f"'{kind}' has no name", scope.source, entry.key.span, help)
+                return
             what = "kind of declaration" if name else "top-level key"
             self.reports.error(
                 "MIX0201", f"unknown {what} '{kind}'", scope.source, entry.key.span, known_help(kind, known)
@@ -300,7 +325,7 @@ class Loader:
                 return
         elif not name:
             help = f"write '{kind} NAME:'"
-            self.reports.error("MIX0202", f"a {kind} without a name", scope.source, entry.key.span, help)
+            self.reports.error("MIX0202", f"{with_article(kind)} without a name", scope.source, entry.key.span, help)
             return
         if not self._named(scope, name, entry.key):
             return

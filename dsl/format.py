@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as Seq
 
 from dsl.diagnostics.diagnostic import Diagnostic
@@ -12,6 +13,8 @@ from dsl.spacing import respaced, text_places
 from dsl.tree import Document, Entry, Mapping, Node, Scalar, Sequence
 
 _STEP = 2  # blanks a level
+_HEAD = re.compile(r"^([a-z]+) +([a-z0-9_]+)$")
+"""The kind and the name of a declaration."""
 
 
 def format_source(source: SourceFile) -> tuple[str, list[Diagnostic]]:
@@ -62,7 +65,10 @@ class _Printer:
 
     def child(self, child: Entry | Node, indent: int, lead: str, limit: int) -> None:
         if isinstance(child, Entry):
-            self.value(child.value, indent, f"{lead}{key_text(child.key, self.source)}:", child.key.span.end, limit)
+            key = key_text(child.key, self.source)
+            if indent == 0:
+                key = _HEAD.sub(r"\1 \2", key)
+            self.value(child.value, indent, f"{lead}{key}:", child.key.span.end, limit)
         else:
             self.value(child, indent, f"{lead}-", child.span.start, limit)
 

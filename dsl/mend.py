@@ -12,6 +12,7 @@ from dsl.values import Unit
 _DIGITS = re.compile(r"(?P<digits>[0-9][0-9_, ]*(?:\.[0-9]+)?) *(?P<suffix>[kKmMbBgGtT]i?)?(?![A-Za-z])(?P<rest>.*)")
 _BYTES = re.compile(r"([0-9.]+) *([KMGT])i?[bB](?:ytes?)?")
 _TIME = re.compile(r"([0-9.]+) *(hours?|h|days?|d|seconds?|s|min|m)")
+_WORDS = {"thousand": "k", "million": "M", "billion": "B", "trillion": "T", "mln": "M", "bn": "B"}
 _MINUTES = {"h": 60, "d": 1440, "m": 1}
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
@@ -29,7 +30,8 @@ _SIGNS = {
     "\N{EN DASH}": "..",
     "…": "..",
     "->": "|>",
-    "=>": "|>",
+    "=>": ">=",
+    "=<": "<=",
 }
 
 
@@ -52,6 +54,9 @@ def _counts(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
     if not (match := _DIGITS.fullmatch(text.strip())):
         return
     digits = re.sub("[_, ]", "", match["digits"])
+    word, _, after = match["rest"].strip().partition(" ")
+    if word in _WORDS:
+        yield f"{digits}{_WORDS[word]} {after}".strip()
     rest = f" {match['rest'].strip()}" if match["rest"].strip() else ""
     suffix = match["suffix"] or ""
     for each in ("k", "Ki") if suffix == "K" else ("M",) if suffix == "m" else (suffix, suffix.upper()):
@@ -137,6 +142,8 @@ def _flows(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
 def _moments(text: str, units: tuple[Unit, ...]) -> Iterator[str]:
     """`every 1,000 steps`, `every 500`, `25 %`."""
     text = re.sub(r"(?<=[0-9])[_,](?=[0-9]{3})|(?<=[0-9]) +(?=%)", "", text)
+    if "," in text:
+        yield f"[{text}]"
     yield text
     if re.fullmatch(r"(?:every )?[0-9.]+[kMBT]?", text):
         yield f"{text} steps"

@@ -36,6 +36,8 @@ def look_up(text: str, scope: Scope, span: Span, kinds: tuple[str, ...], reports
     definition = target.definitions.get(name)
     if name in target.wrong or (definition is None and not target.has_all_names):
         return None
+    if definition is None or definition.kind not in (*kinds, None):
+        scope.missed.update(kinds)
     if definition is None:
         _unknown(text, scope, span, kinds, reports)
         return None

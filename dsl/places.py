@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -17,6 +18,15 @@ from dsl.terms import Applied, Atom, Cell, Items, Table, Term
 Origin = Literal["call", "own", "inherited"]
 NEAREST: tuple[Origin, ...] = ("call", "own", "inherited")
 """From what was written last to what was written first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant that gives a value: its name, where `$NAME` stands, and where the value does."""
+
+    name: str
+    use: Place
+    value: Place
 
 
 class Places(Mapping[str, Place]):
@@ -57,6 +67,20 @@ class Places(Mapping[str, Place]):
         """Where a field comes from; for a path inside a field, where that comes from."""
         return self._origins[_FIELD.split(path, maxsplit=1)[0]]
 
+    def constant(self, path: str) -> Constant | None:
+        """The constant that gives a field, or the value that it lies inside; None where none does."""
+        return self._constants.get(path)
+
+    @cached_property
+    def _constants(self) -> dict[str, Constant]:
+        fields = self._kind.by_written_name()
+        found: dict[str, Constant] = {}
+        for key, cell in self._cells.items():
+            if cell.value is not None:
+                shape = fields[key].facts.shape if key in fields else None
+                found |= _constants_of(shape, cell.value, key, None)
+        return found
+
     @cached_property
     def _all(self) -> tuple[dict[str, Place], dict[str, Place]]:
         """The places of values, and those of keys."""
@@ -87,12 +111,60 @@ def _opened(shape: Shape, term: Term) -> Term:
                 return term
         case BuiltIn(), Table(cells) if len(cells) == 1:
             (cell,) = cells.values()
-            inner: Mapping[str, Cell] = cell.value.cells if isinstance(cell.value, Table) else {}
-            return Applied(cell.key, inner, cell.key.span, term.scope)
+            if isinstance(cell.value, Table):
+                return Applied(cell.key, cell.value.cells, cell.key.span, term.scope)
+            positional = () if cell.value is None else (cell.value,)
+            return Applied(cell.key, {}, cell.key.span, term.scope, positional)
         case ListOf(item), Items(items):
             return Items(tuple(_opened(item, each) for each in items), term.span, term.scope)
         case _:
             return term
+
+
+def _constants_of(shape: Shape | None, term: Term, path: str, around: Constant | None) -> dict[str, Constant]:
+    """By path, the constant that gives it; of constants inside each other, the innermost."""
+    name, value = _followed(term)
+    if name is not None:
+        around = Constant(name, _place_of(term, None), _place_of(value, None))
+    elif around is not None:
+        around = Constant(around.name, around.use, _place_of(value, None))
+    found = {} if around is None else {path: around}
+    opened = value if shape is None else _opened(shape, value)
+    match opened:
+        case Table(cells) | Applied(cells=cells):
+            for key, cell in cells.items():
+                if cell.value is not None:
+                    found |= _constants_of(None, cell.value, f"{path}.{key}", around)
+            if isinstance(opened, Applied):
+                for name, argument in zip(_unnamed(shape, opened), opened.positional, strict=False):
+                    found |= _constants_of(None, argument, f"{path}.{name}", around)
+        case Items(items):
+            item_shape = shape.item if isinstance(shape, ListOf) else None
+            for index, item in enumerate(items):
+                found |= _constants_of(item_shape, item, f"{path}[{index}]", around)
+        case Atom():
+            pass
+    return found
+
+
+def _unnamed(shape: Shape | None, call: Applied) -> list[str]:
+    """The fields of a built-in that a call may give without their names."""
+    model = shape.table.get(call.name.text) if isinstance(shape, BuiltIn) else None
+    return [] if model is None else [name for name, one in model.by_written_name().items() if one.facts.positional]
+
+
+def _followed(term: Term) -> tuple[str | None, Term]:
+    """The constant that a term names and what it stands for in the end; without one, None and the term."""
+    first: str | None = None
+    seen: set[Cell] = set()
+    while isinstance(term, Atom) and term.scalar.style == "plain" and term.scalar.text.startswith("$"):
+        name = term.scalar.text[1:]
+        cell = term.scope.constants.get(name)
+        if cell is None or cell.value is None or cell in seen:
+            break
+        seen.add(cell)
+        first, term = first or name, cell.value
+    return first, term
 
 
 def _of_cells(cells: Mapping[str, Cell], prefix: str, keys: dict[str, Place]) -> dict[str, Place]:

@@ -18,7 +18,7 @@ from dsl.declarations.shapes import Claimed, FlowOf, Reference
 from dsl.declarations.studies import Study
 from dsl.describe import known_help
 from dsl.diagnostics.diagnostic import Diagnostic
-from dsl.extends import extended, replaced
+from dsl.extends import extended, orphaned, replaced
 from dsl.files import NAME, Loader, Parses, Read, project_root, read_text
 from dsl.flows import bind_claim, bind_flow, bind_reference
 from dsl.hole import HOLE
@@ -173,11 +173,9 @@ class Resolver:
                 self.fields[definition] = own, None
             elif len(self.extending) == DEEPEST:
                 self._too_deep(cell.key.span, cell.scope)
-                self.damaged.add(definition)
-                self.fields[definition] = own, {}
+                self._orphan(definition, own)
             elif (parent := self._parent(definition, cell)) is None:
-                self.damaged.add(definition)
-                self.fields[definition] = own, {}
+                self._orphan(definition, own)
             else:
                 self.extending.append(definition)
                 inherited, _ = self.cells(parent)
@@ -188,6 +186,13 @@ class Resolver:
                 self.depths[definition] = self.depths.get(parent, 0) + 1
                 self.fields[definition] = extended(KINDS[definition.kind], inherited, own, self), inherited
         return self.fields[definition]
+
+    def _orphan(self, definition: Definition, own: dict[str, Cell]) -> None:
+        """Go on with a definition that couldn't be extended, which has been reported."""
+        cells, merged = orphaned(own)
+        self.damaged.add(definition)
+        self.hidden[definition] |= merged
+        self.fields[definition] = cells, {}
 
     def _parent(self, definition: Definition, cell: Cell) -> Definition | None:
         value = self.follow(cell.value) if cell.value else None

@@ -72,6 +72,9 @@ class Scope:
     wrong: set[str] = field(default_factory=set[str])
     """Names that don't tell what they mean, which has been reported: their uses only follow from it."""
 
+    missed: set[str] = field(default_factory=set[str])
+    """Kinds of declaration for which a name stands that is none of them: what is meant may seem unused."""
+
     def has_mistake(self, start: int, end: int) -> bool:
         """Whether a mistake of form stands in a part of the file."""
         return bisect_left(self.mistakes, start) < bisect_left(self.mistakes, end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, cast
@@ -19,6 +19,7 @@ from dsl.flows import has_holdout
 from dsl.format import format_source
 from dsl.format_scalar import may_be_plain
 from dsl.module import Module
+from dsl.places import Constant, Places
 from dsl.quoting import double_quoted
 from dsl.scope import Scope
 from dsl.source import SourceFile
@@ -28,11 +29,15 @@ from dsl.values import Amount
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One field of a resolved declaration; `place` is None for a default."""
+    """One field of a resolved declaration; `place` is None where nothing is written there: a default.
+
+    `constant` is the one that gives the value, or the value around it.
+    """
 
     path: str
     value: str
     place: Place | None
+    constant: Constant | None = None
 
 
 def show(module: Module, name: str, *, resolved: bool = False) -> str:
@@ -54,11 +59,9 @@ def show_constant(row: Row, *, resolved: bool = False) -> str:
 
 def aligned(rows: Iterable[tuple[str, Row]]) -> str:
     """Rows under their names, one a line, the places in a column."""
-    lines = [
-        (f"{name}: {double_quoted(row.value) if chr(10) in row.value else row.value}", row.place) for name, row in rows
-    ]
+    lines = [(f"{name}: {double_quoted(row.value) if chr(10) in row.value else row.value}", row) for name, row in rows]
     width = min(max((len(text) for text, _ in lines), default=0), 80)
-    return "".join(f"{text:<{width}}  # {origin(place)}\n" for text, place in lines)
+    return "".join(f"{text:<{width}}  # {origin(row)}\n" for text, row in lines)
 
 
 def find(module: Module, name: str) -> Declaration | None:
@@ -82,7 +85,7 @@ def constant(scope: Scope, name: str) -> Row | None:
     if dot:
         inner = scope.imports[alias].scope if alias in scope.imports else None
         row = constant(inner, rest) if inner else None
-        return row and Row(name, row.value, row.place)
+        return row and replace(row, path=name)
     cell = scope.constants.get(name)
     if cell is None or cell.value is None:
         return None
@@ -119,11 +122,16 @@ def rows_of(declaration: Declaration) -> Iterator[Row]:
     yield from _fields(declaration, "", declaration.places, None)
 
 
-def origin(place: Place | None) -> str:
-    if place is None:
-        return "default"
-    line, _ = place.source.position(place.span.start)
-    return f"{place.source.path}:{line}"
+def origin(row: Row) -> str:
+    """`FILE:LINE`; of what a constant gives, `FILE:LINE ($NAME, FILE:LINE)`: its value's place and its use's."""
+    if row.constant is not None:
+        return f"{_line_of(row.constant.value)} (${row.constant.name}, {_line_of(row.constant.use)})"
+    return "default" if row.place is None else _line_of(row.place)
+
+
+def _line_of(place: Place) -> str:
+    path = place.source.path
+    return path if path.startswith("--set ") else f"{path}:{place.source.position(place.span.start)[0]}"
 
 
 def _fields(value: Written, prefix: str, places: Mapping[str, Place], call: Place | None) -> Iterator[Row]:
@@ -138,7 +146,7 @@ def _rows(shape: Shape, value: Any, path: str, place: Place | None, places: Mapp
         case AnyOf(shapes), _:
             yield from _rows(_chosen(shapes, value), value, path, place, places)
         case BuiltIn(table), Written():
-            yield Row(path, _word(table, value), place)
+            yield _row(path, _word(table, value), place, places)
             yield from _fields(value, f"{path}.", places, place)
         case Record(), Written():
             yield from _fields(value, f"{path}.", places, place)
@@ -156,7 +164,11 @@ def _rows(shape: Shape, value: Any, path: str, place: Place | None, places: Mapp
             for index, each in enumerate(cast(tuple[Any, ...], value)):
                 yield from _rows(item, each, f"{path}[{index}]", places.get(f"{path}[{index}]", place), places)
         case _:
-            yield Row(path, text_of(shape, value, place), place)
+            yield _row(path, text_of(shape, value, place), place, places)
+
+
+def _row(path: str, text: str, place: Place | None, places: Mapping[str, Place]) -> Row:
+    return Row(path, text, place, places.constant(path) if isinstance(places, Places) else None)
 
 
 def text_of(shape: Shape, value: Any, place: Place | None = None) -> str:
@@ -236,8 +248,18 @@ def _named(one: Declaration | SourceView, place: Place | None) -> str:
         return f"{_named(one.source, place)}{'.holdout' if one.holdout else ''}"
     if not any(_is_replaced(one, where, place) for where in one.places.values()):
         return one.name
-    calls = _calls(row for row in rows_of(one) if row.place and _is_replaced(one, row.place, place))
-    return _Call(one.name, calls).text
+    return _Call(one.name, _calls(_replaced_rows(one, place))).text
+
+
+def _replaced_rows(one: Declaration, place: Place | None) -> Iterator[Row]:
+    """The fields that a call replaces, with what a constant gives inside them."""
+    replaced: list[str] = []
+    for row in rows_of(one):
+        if row.place is not None and _is_replaced(one, row.place, place):
+            replaced.append(f"{row.path}.")
+            yield row
+        elif row.constant is not None and row.path.startswith(tuple(replaced)):
+            yield row
 
 
 def _is_replaced(one: Declaration, where: Place, place: Place | None) -> bool:

@@ -24,6 +24,7 @@ PLATFORMS = {
     "tpu": ("v2", "v3", "v4", "v5e", "v5litepod", "v5p", "v6e"),
 }  # fmt: skip
 """Devices of which the platform is known."""
+_HUB_NAME = re.compile(r"[A-Z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._-]*|[a-z0-9-]+/[A-Z][A-Za-z0-9._-]*")
 _TOPOLOGY = re.compile(r"[a-z0-9-]+:([1-9][0-9]*(?:x[1-9][0-9]*)*)")
 
 
@@ -33,6 +34,23 @@ def one_origin(model: Model) -> Iterator[Finding]:
     if len(found) != 1:
         message = f"{title(model)} has {' and '.join(repr(one) for one in found) or 'no origin'}"
         yield Finding(message, at(model, *found[1:]), f"write exactly one of {alternatives(ORIGINS)}")
+
+
+def api_names_a_provider(model: Model) -> Iterator[Finding]:
+    """A served model is written as PROVIDER/NAME."""
+    api = known(model.api)
+    if api is not None and not all(api.partition("/")[::2]):
+        message = f"'{api}' in {title(model)} doesn't say who serves it"
+        yield Finding(message, at(model, "api"), "write PROVIDER/NAME, as in 'openai/gpt-5'")
+
+
+def weights_are_near(model: Model) -> Iterator[Finding]:
+    """A path that looks like a model of the Hugging Face hub is a folder beside the file."""
+    place = at(model, "from")
+    written = place.source.text[place.span.start : place.span.end]
+    if isinstance(known(model.from_), str) and _HUB_NAME.fullmatch(written):
+        message = f"'{written}' in {title(model)} is a path, of a folder beside this file"
+        yield Finding(message, place, f"write 'hf://{written}' for a model of the hub, or './{written}' for the folder")
 
 
 def is_served(model: Model) -> Iterator[Finding]:

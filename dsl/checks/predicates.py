@@ -31,6 +31,11 @@ def fields_fit(chain: Source | Augment) -> Iterator[Finding]:
     yield from _findings(chain, "field")
 
 
+def labels_are_quoted(chain: Source | Augment) -> Iterator[Finding]:
+    """A bare word beside `==` is a field; a label stands in double quotes."""
+    yield from _findings(chain, "label")
+
+
 def conditions_choose(chain: Source | Augment) -> Iterator[Finding]:
     """A condition holds for some records and not for others, as far as the text tells."""
     yield from _findings(chain, "constant")
@@ -43,7 +48,7 @@ def patterns_are_readable(chain: Source | Augment) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class _Mistake:
-    about: Literal["field", "constant", "pattern"]
+    about: Literal["field", "label", "constant", "pattern"]
     message: str
     span: Span
     help: str
@@ -154,6 +159,8 @@ class _Checker:
         if unquoted := self._unquoted_label(*sides) or self._unquoted_label(*reversed(sides)):
             yield unquoted
             return
+        if predicate.operator in ("==", "!=") and (bare := self._unknown_label(predicate)):
+            yield bare
         for side in sides:
             yield from self._absent(side)
         facts = [self._facts(side) for side in sides]
@@ -177,6 +184,21 @@ class _Checker:
                 message = f"'{label.name}' is a field here, and '{field.name}' a label"
                 return _Mistake("field", message, label.span, f'quote it: "{label.name}"')
         return None
+
+    def _unknown_label(self, predicate: Compare) -> _Mistake | None:
+        """A bare word on the right that names no field that is known: labels stand in quotes."""
+        left, right = predicate.left, predicate.right
+        if not (isinstance(left, Field) and isinstance(right, Field) and self.step.records.is_whole):
+            return None
+        facts = self._facts(left)
+        if facts.labels or facts.kind in ("a number", "true or false"):
+            return None
+        if right.name in self.asked or right.name in self.step.later or self._facts(right) != Facts():
+            return None
+        message = f"'{right.name}' is read as a field, since a label stands in double quotes"
+        column = f"'fields: {{{right.name}: {right.name}}}'"
+        help = f'write "{right.name}"; a column of the file that is called so is named in {column}'
+        return _Mistake("label", message, right.span, help)
 
     def _facts(self, expression: Expression) -> Facts:
         return facts_of(expression, self.step.records)

@@ -72,7 +72,7 @@ def _declarations(scope: Scope, used: Container[Place], resolver: Resolver) -> I
     ]
     mentioned = {other for one in unreached for other in resolver.uses.get(one, ())}
     for one in unreached:
-        if one not in mentioned:
+        if one not in mentioned and one.kind not in scope.missed:
             message = f"nothing that runs uses {one.title}"
             yield (
                 "MIX0340",

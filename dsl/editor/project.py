@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from dsl.check import findings
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.editor.view import View
 from dsl.files import Parses, read_text
+from dsl.folders import mix_files, why_unreadable
 from dsl.resolve import Loaded, load
 
 _Reads = dict[Path, str | None]
@@ -17,7 +19,6 @@ _Reads = dict[Path, str | None]
 
 _MOST_FILES = 2000
 """How many `.mix` files of a project's folder are searched for a name: beyond that an answer would take too long."""
-_UNSEARCHED = ("node_modules", "__pycache__", "venv")
 
 
 class Project:
@@ -47,6 +48,8 @@ class Project:
         """A file's text as the editor has it, else from disk. Raises OSError and UnicodeDecodeError."""
         if path in self._open:
             return self._open[path]
+        if why := why_unreadable(str(path)):
+            raise OSError(why)
         status = path.stat()
         stamp = status.st_mtime_ns, status.st_size
         known = self._disk.get(path)
@@ -72,7 +75,8 @@ class Project:
 
     def views_with(self, word: str, root: Path) -> Iterator[View]:
         """The open files, and those in a project's folder, whose text has a word."""
-        paths = dict.fromkeys([*self._open, *_mix_files(root)])
+        files = islice(mix_files(str(root), _ignored), _MOST_FILES)
+        paths = dict.fromkeys([*self._open, *(Path(os.path.realpath(file)) for file in files)])
         for path in paths:
             text = self._readable(path)
             view = self.view(path) if text is not None and word in text else None
@@ -102,13 +106,5 @@ class Project:
             return None
 
 
-def _mix_files(root: Path) -> Iterator[Path]:
-    count = 0
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in _UNSEARCHED)
-        for name in sorted(files):
-            if name.endswith(".mix"):
-                count += 1
-                if count > _MOST_FILES:
-                    return
-                yield Path(os.path.realpath(os.path.join(folder, name)))
+def _ignored(severity: str, message: str) -> None:
+    """A folder that can't be opened has no names to tell of."""

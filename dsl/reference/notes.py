@@ -1,4 +1,4 @@
-"""What the declarations can't say of themselves: names of groups, and meanings of scalar types."""
+"""What the declarations can't say of themselves: names of groups, and meanings of scalar types and units."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dsl.declarations.base import Role
 from dsl.scalars import ScalarKind
+from dsl.values import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,14 @@ ROLES: dict[Role, str] = {
 }
 
 SCALARS: dict[ScalarKind, str] = {
-    "count": "Suffixes k, M, B, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. Exact: nothing is rounded.",
+    "count": (
+        "Suffixes k, M, B, T are powers of 1000, Ki, Mi, Gi, Ti of 1024. A point or an exponent is fine where the "
+        "value is whole: `1.5k`, `1e3` and `4.0` are counts, `1.5` is an error. Exact: nothing is rounded."
+    ),
     "quantity": (
         "A field says which units it takes. `tokens` are all tokens that are read, `trained tokens` those with a loss; "
-        "padding never counts. Whole, but for epochs, minutes and dollars. Each unit has its singular: `1 example`."
+        "padding never counts. Whole as a count is (`1e3 steps` is `1000 steps`), but for epochs, minutes and dollars. "
+        "Each unit has its singular: `1 example`."
     ),
     "amount": (
         "How much of a mix a part is. Quantities and `all` come first, then percents of the whole, then what is left "
@@ -118,3 +123,18 @@ SCALARS: dict[ScalarKind, str] = {
     "text": "Anything. Quotes are needed where YAML needs them: before `#`, `: ` and other marks of YAML.",
 }
 """What each scalar type means, beside its form."""
+
+UNITS: dict[Unit, str] = {
+    "tokens": "All tokens that are read, by the tokenizer of the model that reads them, after its chat template: "
+    "`2M tokens`. Padding never counts.",
+    "trained tokens": "Tokens with a loss: under `loss: assistant`, those of the assistant's turns.",
+    "steps": "Updates of the weights, one for each `batch`: `500 steps`.",
+    "epochs": "Passes over a source, or over the budget of a mix; also in part: `1.5 epochs`.",
+    "examples": "Records: a document, a chat, a preference or a prompt each: `800 examples`.",
+    "prompts": "What `grpo` counts a batch in: each prompt is answered by a group of completions.",
+    "completions": "Answers that a model samples in training with `grpo`.",
+    "bytes": "Memory, written with the unit beside the number: `16GiB`. KiB, MiB, GiB and TiB are powers of 1024.",
+    "minutes": "Time by the clock, only where no result depends on it: `90 minutes`.",
+    "dollars": "What calls of a served model may cost: `20 dollars`.",
+}
+"""What each unit counts."""

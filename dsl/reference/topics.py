@@ -1,4 +1,4 @@
-"""What can be asked about by name: kinds, their fields, built-ins, scalar types and words of the language."""
+"""What can be asked about by name: kinds, their fields, built-ins, scalar types, units and words of the language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from dsl.declarations.data import FORMATS
 from dsl.describe import alternatives
 from dsl.reference.entries import Entry, FieldEntry, built_ins, kinds
-from dsl.reference.notes import ROLES, SCALARS, WORDS
+from dsl.reference.notes import ROLES, SCALARS, UNITS, WORDS
 from dsl.scalars import FORMS
 
 
@@ -39,7 +39,8 @@ def outline() -> dict[str, list[str]]:
     for entry in built_ins():
         if entry.group is not None:
             groups.setdefault(entry.group.heading, []).append(entry.name)
-    return groups | {"Types of values": [str(kind) for kind in FORMS], "Other words": list(WORDS)}
+    types = [str(kind) for kind in FORMS]
+    return groups | {"Types of values": types, "Units": [str(unit) for unit in UNITS], "Other words": list(WORDS)}
 
 
 @cache
@@ -49,6 +50,8 @@ def _index() -> dict[str, list[Topic]]:
         found.setdefault(entry.name, []).append(
             Topic(f"{entry.name}: a kind of declaration", entry.text, (), entry.fields)
         )
+    for unit, meaning in UNITS.items():
+        found.setdefault(unit, []).append(Topic(f"{unit}: a unit of quantities", meaning))
     for entry in built_ins():
         found.setdefault(entry.name, []).append(_built_in(entry))
     for kind, (_, form) in FORMS.items():
@@ -58,13 +61,21 @@ def _index() -> dict[str, list[Topic]]:
         found.setdefault(word, []).append(Topic(f"{word}: a word of the language", meaning, (("written", form),)))
     for paths, field in _fields():
         topic = _field(paths, field)
-        for name in dict.fromkeys((*paths, field.name)):
+        inner = (path.partition(".")[2] for path in paths if path.count(".") > 1)
+        for name in dict.fromkeys((*paths, *inner, field.name)):
             found.setdefault(name, []).append(topic)
     for entry in built_ins():
-        for place in entry.places:
-            for field in entry.fields:
-                found.setdefault(f"{place}.{field.name}", []).append(_field((f"{entry.name}.{field.name}",), field))
+        for field in entry.fields:
+            topic = _field((f"{entry.name}.{field.name}",), field)
+            for name in _names_by_place(entry, field):
+                found.setdefault(name, []).append(topic)
     return found
+
+
+def _names_by_place(entry: Entry, field: FieldEntry) -> dict[str, None]:
+    """What an argument is called where its built-in stands: `train.optimizer.lr`, and `optimizer.lr` for short."""
+    long = [f"{place}.{field.name}" for place in entry.places]
+    return dict.fromkeys([*long, *(name.partition(".")[2] for name in long)])
 
 
 def _built_in(entry: Entry) -> Topic:

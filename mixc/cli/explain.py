@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from dsl.diagnostics.pages import Page, codes, read_page
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from dsl.reference.topics import Topic
 
 _WIDEST, _NARROWEST = 100, 40
+_CODE = re.compile(r"mix\d{1,9}", re.IGNORECASE)
+_ALMOST = 0.75
 _FENCED = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -49,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = find(arguments.name)
     if not found:
-        near = nearest(arguments.name, [*codes(), *names()])
+        near = _nearest(arguments.name, names())
         help = f"did you mean '{near}'?" if near else "`mixc explain` lists what there is"
         print(f"error: nothing is called '{arguments.name}'\nhelp: {help}", file=sys.stderr)
         return 1
@@ -58,6 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write("\n\n\n".join("\n\n".join(_topic(topic)) for topic in found) + "\n")
     return 0
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    """The code with the nearest number, or a name that is much like this one; among so many, less is by chance."""
+    if _CODE.fullmatch(name):
+        return min(codes(), key=lambda code: abs(int(code[3:]) - int(name[3:])))
+    near = nearest(name, [*codes(), *names])
+    if near is None or name.lower() in near or near in name.lower():
+        return near
+    return near if SequenceMatcher(None, name.lower(), near.lower()).ratio() >= _ALMOST else None
 
 
 def _outline(as_json: bool) -> int:

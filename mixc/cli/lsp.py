@@ -26,8 +26,15 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         raise UserError("the language server needs pygls, which isn't installed", "`pip install pygls`") from None
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_told_once)
     gc.disable()  # the server collects after each check
     server = create(allow_outside=arguments.allow_outside)
     protocol, sys.stdout = sys.stdout.buffer, sys.stderr  # nothing but the protocol may reach the editor
     server.start_io(sys.stdin.buffer, protocol)
     return 0 if server.was_shut_down else 1
+
+
+def _is_told_once(record: logging.LogRecord) -> bool:
+    """All but the tracebacks of pygls, which hands the same exceptions to the server's `report_server_error`."""
+    return not (record.exc_info and record.name.startswith("pygls"))

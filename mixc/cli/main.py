@@ -27,7 +27,10 @@ is imported, because some import JAX."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 fine, 1 an error, 2 usage, 130 Ctrl-C, 143 SIGTERM."""
+    _open_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     parser = argparse.ArgumentParser(
         prog="mixc", description=_overview(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -49,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         module = import_module(f"mixc.cli.{name}")
-        module.add_parser(parser.add_subparsers(metavar="COMMAND"))
-        return _guarded(module.run, parser.parse_args(words))
+        commands = parser.add_subparsers(metavar="COMMAND")
+        module.add_parser(commands)
+        # Names may stand before and behind options, which argparse can't do for a command and its subcommand at once.
+        return _guarded(module.run, commands.choices[name].parse_intermixed_args(words[1:]))
     except KeyboardInterrupt:
         print("\nstopped; nothing is lost", file=sys.stderr)
         return 130
@@ -64,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("error: the output can't be written: no space left\nhelp: write it elsewhere", file=sys.stderr)
         return 1
+
+
+def _open_streams() -> None:
+    """Give what the shell has closed (`>&-`) a stream that holds nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _guarded(run: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ from dsl.declarations.studies import Study
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.diagnostics.render import render
 from dsl.module import Module
+from mixc.cli.check import wants_colour
+from mixc.cli.sets import add_set_option
 from runtime.errors import UserError
 
 
@@ -32,8 +34,7 @@ def add_planning_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", dest="sets", metavar="NAME=VALUE", action="append", default=[],
-                        help="give a `let` another value; repeatable")  # fmt: skip
+    add_set_option(parser)
     add_store_option(parser)
     parser.add_argument("--allow-outside", action="store_true", help="imports may leave the project's folder")
 
@@ -56,19 +57,12 @@ def error_console() -> Console:
 
 
 def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
-    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    print(render(diagnostics, colour=colour), file=sys.stderr, end="")
+    print(render(diagnostics, colour=wants_colour(sys.stderr)), file=sys.stderr, end="")
 
 
 def load_checked(arguments: argparse.Namespace) -> Module | None:
     """The module of FILE; None where it has errors, which are printed."""
-    sets: dict[str, str] = {}
-    for each in arguments.sets:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise UserError(f"--set {each} has no value", "write --set name=value")
-        sets[name.strip()] = value.strip()
-    loaded = load(Path(arguments.file), sets=sets, allow_outside=arguments.allow_outside)
+    loaded = load(Path(arguments.file), sets=dict(arguments.sets), allow_outside=arguments.allow_outside)
     if loaded.diagnostics:
         print_diagnostics(loaded.diagnostics)
     failed = any(each.severity == "error" for each in loaded.diagnostics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from typing import Any
 
@@ -9,6 +10,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.protocol import LanguageServerProtocol
 from pygls.protocol.language_server import lsp_method
+
+logger = logging.getLogger("mixc")
 
 
 class MixProtocol(LanguageServerProtocol):
@@ -26,3 +29,10 @@ class MixProtocol(LanguageServerProtocol):
             if "id" in data and "method" in data:
                 self._send_response(data["id"], error=error.to_response_error())
             raise
+
+    def handle_message(self, message: Any) -> None:
+        """Handles a message. JSON that is none, such as a list, is left out: it has no sender to answer."""
+        if hasattr(message, "jsonrpc"):
+            super().handle_message(message)
+        else:
+            logger.error("left out a message that isn't JSON-RPC")

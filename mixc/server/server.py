@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import traceback
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
 
@@ -22,6 +24,7 @@ from dsl.editor.outline import outline
 from dsl.editor.project import Project
 from dsl.editor.target import At
 from dsl.editor.view import View
+from dsl.files import NAME, NAME_HELP, RESERVED
 from dsl.format import format_source
 from dsl.source import SourceFile
 from mixc.server.convert import completion_item, diagnostic, document_symbol, minimal_edit
@@ -149,7 +152,15 @@ class MixServer(LanguageServer):
         return bool(item and item.snippet_support)
 
     def report_server_error(self, error: Exception, source: object) -> None:
-        """Tell of what went wrong here without a word on the user's screen; the server goes on."""
+        """Tell of what went wrong here without a word on the user's screen; the server goes on.
+
+        What whoever asked did wrong is no news: the answer says it. What can't be read as a message is a line.
+        """
+        if isinstance(error, JsonRpcException) and not isinstance(error, JsonRpcInternalError):
+            return
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            logger.error("left out a message that is no JSON: %s", error)
+            return
         text = "".join(traceback.format_exception(error))
         logger.error("%s", text)
         self.window_log_message(types.LogMessageParams(types.MessageType.Error, f"mixc: {error}\n{text}"))
@@ -266,13 +277,22 @@ def _add_names(server: MixServer) -> None:
         view = server.view(params.text_document.uri)
         offset = server.offset(view, params.position) if view else 0
         place = named_at(view, offset) if view else None
-        if view is None or place is None or not is_free(view, offset, params.new_name):
+        if view is None or place is None:
             return None
+        if not is_free(view, offset, params.new_name):
+            raise JsonRpcInvalidParams(f"can't rename to '{params.new_name}': {_why_not(params.new_name)}")
         edits: dict[str, list[types.TextEdit]] = {}
         for at in server.uses(view, place):
             where = server.location(at)
             edits.setdefault(where.uri, []).append(types.TextEdit(where.range, params.new_name))
         return types.WorkspaceEdit(changes=edits)
+
+
+def _why_not(name: str) -> str:
+    """What is wrong with a name that isn't free."""
+    if not NAME.fullmatch(name):
+        return NAME_HELP
+    return "it means something else in a flow" if name in RESERVED else "the file has this name already"
 
 
 def _add_edits(server: MixServer) -> None:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -16,9 +16,10 @@ from dsl.check import check
 from dsl.declarations import KINDS
 from dsl.reference.__main__ import ROOT, generated, stale
 from dsl.reference.entries import built_ins, kinds
-from dsl.reference.notes import GROUPS, SCALARS
+from dsl.reference.notes import GROUPS, SCALARS, UNITS
 from dsl.reference.schema import schema
 from dsl.scalars import FORMS
+from dsl.values import Unit
 from tests.dsl.loading import ROOT as PROJECT
 from tests.dsl.loading import reader, spec
 
@@ -80,6 +81,7 @@ def test_every_kind_field_and_built_in_stands_in_the_reference() -> None:
 
 def test_hand_written_notes_are_about_what_there_is() -> None:
     assert SCALARS.keys() == FORMS.keys()
+    assert list(UNITS) == list(get_args(Unit))
     assert {entry.group for entry in built_ins()} == set(GROUPS.values())
 
 

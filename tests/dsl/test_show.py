@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dsl.declarations.base import Declaration
-from dsl.show import constant, find, rows_of, show, show_constant
+from dsl.show import constant, find, origin, rows_of, show, show_constant
+from dsl.show_arm import arm_names, find_arm, rows_of_arm, show_arm
 from tests.dsl.loading import declared, loaded, module
 
 KIT = """
@@ -150,3 +151,120 @@ def test_constants_are_shown() -> None:
     assert show_constant(there) == "let:\n  dose: 3M tokens\n"
     assert show_constant(there, resolved=True) == "k.dose: 3M tokens  # /project/main.mix:6\n"
     assert constant(one.scope, "e") is constant(one.scope, "x.dose") is None
+
+
+ARMS = """
+import:
+  k: kit.mix
+let:
+  opt: adamw(lr=$rate, b2=0.9)
+  rate: 7e-4
+train ft:
+  extends: k.ft
+  # of the arms alone
+  optimizer: $opt
+study s:
+  base: k.m |> k.ft(data=k.docs)
+  arms:
+    twice: base |> ft(data=k.chats) |> ft(data=k.docs,
+      for=7 steps)
+    named:
+      k.m: {seed: 3}
+study m:
+  base: k.m
+  matrix:
+    - documents: {none: none, some: k.ft(data=k.docs)}
+    - tuning:
+        none: none
+        chats:
+          ft: {data: k.chats, optimizer: $opt}
+"""
+
+
+def arm_text(name: str, *, resolved: bool = False) -> str:
+    found = find_arm(module(ARMS, kit=KIT), name)
+    assert found is not None
+    return show_arm(found, resolved=resolved)
+
+
+def test_an_arm_is_shown_as_written_above_its_stages() -> None:
+    assert arm_text("s.twice") == (
+        "twice: base |> ft(data=k.chats) |> ft(data=k.docs, for=7 steps)\n\n"
+        "train ft:\n"
+        "  objective: supervised\n"
+        "  sequence: 512 tokens\n"
+        "  batch: 8 examples\n"
+        "  optimizer: adamw(lr=1e-4)\n"
+        "  schedule: cosine(warmup=3%)\n"
+        "  for: 100 steps\n\n"
+        "train ft:\n"
+        "  extends: k.ft\n"
+        "  # of the arms alone\n"
+        "  optimizer: $opt\n"
+    )
+    assert arm_text("s.named") == "named: k.m(seed=3)\n"
+    assert arm_text("s.base").startswith("base: k.m |> k.ft(data=k.docs)\n\ntrain ft:\n")
+
+
+def test_an_arm_of_a_matrix_is_its_base_and_its_levels() -> None:
+    flow, *_ = arm_text("m.some.chats").splitlines()
+    assert flow == "some.chats: base |> k.ft(data=k.docs) |> ft(data=k.chats, optimizer=adamw(lr=7e-4, b2=0.9))"
+    assert arm_text("m.none.none") == "none.none: base\n"
+    assert arm_text("m.none.none", resolved=True) == "none.none: k.m  # /project/main.mix:20\n"
+    assert set(arm_names(module(ARMS, kit=KIT))) == {
+        *("s.base", "s.twice", "s.named", "m.base"),
+        *("m.none.none", "m.none.chats", "m.some.none", "m.some.chats"),
+    }
+
+
+def test_an_arm_tells_every_field_of_its_stages_in_order() -> None:
+    found = find_arm(module(ARMS, kit=KIT), "s.twice")
+    assert found is not None
+    rows = {row.path: row for row in rows_of_arm(found)}
+    assert [path for path in rows if path.endswith(".for")] == ["twice.k.ft.for", "twice.ft[0].for", "twice.ft[1].for"]
+    assert origin(rows["twice.k.ft.optimizer.lr"]) == "/project/kit.mix:22"
+    assert origin(rows["twice.ft[0].for"]) == "/project/kit.mix:24"
+    assert origin(rows["twice.ft[1].for"]) == "/project/main.mix:16"
+
+
+def test_a_constant_tells_where_its_value_stands_and_where_it_is_used() -> None:
+    rows = {row.path: origin(row) for row in rows_of(declared(ARMS, "ft", kit=KIT))}
+    assert rows["optimizer"] == rows["optimizer.b2"] == "/project/main.mix:6 ($opt, /project/main.mix:11)"
+    assert rows["optimizer.lr"] == "/project/main.mix:7 ($rate, /project/main.mix:6)"
+    assert rows["optimizer.b1"] == "default"
+    changed = {row.path: origin(row) for row in rows_of(declared(ARMS, "ft", {"rate": "1e-5"}, kit=KIT))}
+    assert changed["optimizer.lr"] == "--set rate ($rate, /project/main.mix:6)"
+
+
+def test_a_constant_in_a_chain_of_transforms_tells_it_too() -> None:
+    text = """
+    let:
+      n: 3M tokens
+      ts: [$one, take($n)]
+      one: dedup(by=exact)
+    source a:
+      format: documents
+      files: a/*.jsonl
+      apply:
+        - take($n)
+        - $one
+        - take: $n
+    source b:
+      extends: a
+      apply: $ts
+    """
+    a = {row.path: origin(row).replace("/project/", "") for row in rows_of(declared(text, "a"))}
+    assert a["apply[0]"] == "main.mix:11"
+    assert a["apply[0].amount"] == "main.mix:4 ($n, main.mix:11)"
+    assert a["apply[1]"] == a["apply[1].by"] == "main.mix:6 ($one, main.mix:12)"
+    assert a["apply[1].threshold"] == "default"
+    assert a["apply[2].amount"] == "main.mix:4 ($n, main.mix:13)"
+    b = {row.path: origin(row).replace("/project/", "") for row in rows_of(declared(text, "b"))}
+    assert b["apply[0].by"] == "main.mix:6 ($one, main.mix:5)"
+    assert b["apply[1]"] == "main.mix:5 ($ts, main.mix:16)"
+    assert b["apply[1].amount"] == "main.mix:4 ($n, main.mix:5)"
+
+
+@pytest.mark.parametrize("name", ["s", "s.nothing", "twice", "k.m.base", "s.twice.ft", "m.some"])
+def test_what_is_no_arm_is_not_found(name: str) -> None:
+    assert find_arm(module(ARMS, kit=KIT), name) is None

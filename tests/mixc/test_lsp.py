@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,8 +223,42 @@ def test_rename(client: Client):
     client.open("main.mix", SPEC)
     changes = client.at("rename", "main.mix", 11, 35, newName="tune")["changes"]
     assert {uri.rpartition("/")[2] for uri in changes} == {"main.mix", "common.mix"}
-    assert client.at("rename", "main.mix", 11, 35, newName="Not A Name") is None
-    assert client.at("rename", "main.mix", 11, 35, newName="start") is None
+
+
+def test_rename_says_why_it_can_not(client: Client):
+    client.open("main.mix", SPEC)
+    document = {"textDocument": {"uri": client.uri("main.mix")}, "position": {"line": 11, "character": 35}}
+    for name, why in (
+        ("Not A Name", "a name is lower-case letters"),
+        ("start", "the file has this name already"),
+        ("base", "it means something else in a flow"),
+    ):
+        error = client.answer("textDocument/rename", document | {"newName": name})["error"]
+        assert error["message"].startswith(f"can't rename to '{name}': {why}")
+    assert client.stop() == 0
+    client.process.wait()
+    assert not [one for one in client.notes if one.get("method") == "window/logMessage"]
+
+
+def test_a_pipe_among_the_files_holds_nothing_up(client: Client):
+    os.mkfifo(client.folder / "pipe.mix")
+    client.open("main.mix", SPEC.replace("common.mix\n", "common.mix\n  pipe: pipe.mix\n"))
+    assert "MIX0214" in codes(client.diagnostics("main.mix"))
+    assert len(client.at("references", "main.mix", 12, 35, context={"includeDeclaration": True})) == 2
+
+
+def test_what_is_no_message_is_a_line_in_the_log(tmp_path: Path):
+    with Client(tmp_path) as client:
+        client.start()
+        for body in (b"{ this is no JSON", b"[1, 2]", b"3", b'{"a": 1}', b'"\xff"'):
+            client.write_raw(body)
+        assert client.stop() == 0
+        assert not [one for one in client.notes if one.get("method") == "window/logMessage"]
+        for reader in client.readers:
+            reader.join()
+        lines = b"".join(client.errors).decode().splitlines()
+        assert len(lines) == 5
+        assert all(line.startswith("mixc: left out a message that is") for line in lines)
 
 
 def test_outline(client: Client):

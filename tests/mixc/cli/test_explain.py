@@ -40,6 +40,8 @@ def test_a_field_and_one_inside_a_built_in(capsys: pytest.CaptureFixture[str]) -
     assert out.startswith("optimizer: a field of train\n")
     assert "  default  required\n" in out
     assert explained(capsys, "train.optimizer.lr") == explained(capsys, "adamw.lr")
+    assert explained(capsys, "optimizer.lr") == explained(capsys, "adamw.lr")
+    assert explained(capsys, "calibrate.agreement") == explained(capsys, "eval.calibrate.agreement")
     assert explained(capsys, "eval.calibrate.agreement").startswith("agreement: a field of eval.calibrate\n")
     assert explained(capsys, "holdout") == explained(capsys, "source.holdout")
 
@@ -48,6 +50,15 @@ def test_a_word_with_several_meanings_has_them_all(capsys: pytest.CaptureFixture
     out = explained(capsys, "judge")
     headings = [line for line in out.splitlines() if line.startswith("judge: ")]
     assert headings == ["judge: a transform", "judge: a field of reward", "judge: a field of eval"]
+
+
+def test_a_unit_is_told_beside_what_else_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    out = explained(capsys, "tokens")
+    assert [line for line in out.splitlines() if line.startswith("tokens: ")] == [
+        "tokens: a unit of quantities",
+        "tokens: a dose",
+    ]
+    assert explained(capsys, "trained tokens").startswith("trained tokens: a unit of quantities\n\nTokens with a loss")
 
 
 def test_a_built_in_tells_its_call_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,8 +97,20 @@ def test_json_has_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_there_has_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "sorce"]) == 1
     assert capsys.readouterr().err == "error: nothing is called 'sorce'\nhelp: did you mean 'source'?\n"
-    assert main(["explain", "MIX0230"]) == 1
-    assert "did you mean 'MIX0" in capsys.readouterr().err
+    assert main(["explain", "optimzer.lr"]) == 1
+    assert "did you mean 'optimizer.lr'?" in capsys.readouterr().err
+
+
+def test_a_code_that_is_not_there_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "MIX9999"]) == 1
+    assert f"did you mean '{codes()[-1]}'?" in capsys.readouterr().err
+    assert main(["explain", "mix0000"]) == 1
+    assert f"did you mean '{codes()[0]}'?" in capsys.readouterr().err
+
+
+def test_what_is_like_nothing_has_no_far_fetched_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "blorp"]) == 1
+    assert capsys.readouterr().err == ("error: nothing is called 'blorp'\nhelp: `mixc explain` lists what there is\n")
     assert main(["explain", "§§§"]) == 1
     assert "`mixc explain` lists what there is" in capsys.readouterr().err
 

@@ -60,7 +60,7 @@ def test_held_out_rows_and_constants_have_names_too(capsys: pytest.CaptureFixtur
     assert "k.docs.holdout.files: [d/*.jsonl]" in shown(capsys, "k.docs.holdout", "--resolved")
     assert shown(capsys, "dose") == "let:\n  dose: 200 steps\n"
     assert shown(capsys, "k.rows", "--resolved") == "k.rows: 512 tokens  # kit.mix:4\n"
-    assert shown(capsys, "dose", "--resolved", "--set", "dose=9 steps") == "dose: 9 steps  # --set dose:1\n"
+    assert shown(capsys, "dose", "--resolved", "--set", "dose=9 steps") == "dose: 9 steps  # --set dose\n"
     (row,) = json.loads(shown(capsys, "dose", "--json"))
     assert row == {"field": "dose", "value": "200 steps", "origin": "main.mix:6"}
 
@@ -70,6 +70,43 @@ def test_no_output_has_the_path_of_this_machine(folder: Path, capsys: pytest.Cap
         for option in ("--resolved", "--json"):
             assert str(folder) not in shown(capsys, name, option)
     assert "k.m |> k.ft(data=k.docs, for=200 steps, optimizer.lr=3e-4)" in shown(capsys, "tuned", "--resolved")
+
+
+STUDY = """
+study s:
+  base: k.m
+  arms:
+    slow: base |> k.ft(data=k.docs, for=$dose)
+    fast: base |> k.ft(data=k.docs, for=$dose, optimizer.lr=3e-4)
+"""
+
+
+def test_an_arm_tells_every_field_of_its_stages_and_which_of_them_it_overrides(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "main.mix").open("a") as file:
+        file.write(STUDY)
+    lines = {line.split(":")[0]: " ".join(line.split()) for line in shown(capsys, "s.fast", "--resolved").splitlines()}
+    assert lines["fast.k.ft.optimizer.lr"] == "fast.k.ft.optimizer.lr: 3e-4 # main.mix:15"
+    assert lines["fast.k.ft.batch"] == "fast.k.ft.batch: 8 examples # kit.mix:17"
+    assert lines["fast.k.ft.sequence"] == "fast.k.ft.sequence: 512 tokens # kit.mix:4 ($rows, kit.mix:16)"
+    assert lines["fast.k.ft.for"] == "fast.k.ft.for: 200 steps # main.mix:6 ($dose, main.mix:15)"
+    assert "--set dose ($dose, main.mix:14)" in shown(capsys, "s.slow", "--resolved", "--set", "dose=300 steps")
+    rows = {row["field"]: row for row in json.loads(shown(capsys, "s.slow", "--json"))}
+    assert rows["slow.k.ft.optimizer.lr"] == {
+        "field": "slow.k.ft.optimizer.lr",
+        "value": "1e-4",
+        "origin": "kit.mix:18",
+    }
+    assert shown(capsys, "s.base") == "base: k.m\n"
+
+
+@pytest.mark.parametrize("name", ["fast", "s.arms.fast", "s.fats"])
+def test_an_arm_that_is_nearly_named(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "main.mix").open("a") as file:
+        file.write(STUDY)
+    assert main(["show", "main.mix", name]) == 1
+    assert "did you mean 's.fast'?" in capsys.readouterr().err
 
 
 def test_a_name_that_is_nearly_a_constant(capsys: pytest.CaptureFixture[str]) -> None:
