@@ -121,7 +121,7 @@ def _resolved(view: View, pointed: Pointed) -> Iterator[str]:
     inside = (f"{spot.path}.", f"{spot.path}[")
     rows = [row for row in _rows(declared) if row.path == spot.path or row.path.startswith(inside)]
     if rows:
-        yield _code("\n".join(f"{row.path}: {row.value}  # {_shown(view, row.place)}" for row in rows[:_MOST_ROWS]))
+        yield _code("\n".join(f"{row.path}: {row.value}  # {_origin(view, row)}" for row in rows[:_MOST_ROWS]))
 
 
 def _rows(declaration: Declaration) -> Iterator[Row]:
@@ -135,6 +135,13 @@ def _rows(declaration: Declaration) -> Iterator[Row]:
         except IncompleteError:
             continue
         yield from (row for row in rows if row.path.partition(".")[0].partition("[")[0] == written and row.path)
+
+
+def _origin(view: View, row: Row) -> str:
+    """Where a value stands; of one that a constant gives, where the constant is used too."""
+    if row.constant is None:
+        return _shown(view, row.place)
+    return f"{_shown(view, row.constant.value)} (${row.constant.name}, {_shown(view, row.constant.use)})"
 
 
 def _shown(view: View, place: Place | None) -> str:
