@@ -22,7 +22,7 @@ from mixc.cli.sets import add_set_option
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("show", help=__doc__, description=__doc__)
     parser.add_argument("file", metavar="FILE", help="a .mix file")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="a declaration (common.finetune), an arm of a study (reasons.advice) or a constant")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a declaration, an arm (STUDY.ARM) or a constant")
     parser.add_argument("--resolved", action="store_true", help="every field with its value and where it is written")
     parser.add_argument("--json", action="store_true", help="the resolved fields as JSON")
     parser.add_argument("--format", choices=("text", "json"), default="text")
