@@ -182,7 +182,8 @@ class Resolver:
                 self.extending.pop()
                 if parent in self.damaged:
                     self.damaged.add(definition)
-                hidden |= self.hidden[parent] - own.keys()
+                replaced_whole = {name for name, one in own.items() if not isinstance(one.value, Table)}
+                hidden |= self.hidden[parent] - replaced_whole
                 self.depths[definition] = self.depths.get(parent, 0) + 1
                 self.fields[definition] = extended(KINDS[definition.kind], inherited, own, self), inherited
         return self.fields[definition]
