@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
 from dsl.declarations.shapes import Claimed, FlowOf, Measured, OneOf, Reference, Typed
+from dsl.declarations.training import LENGTHS
 from dsl.describe import alternatives, bounds, expected, known_help
 from dsl.hole import HOLE
 from dsl.mend import mended
@@ -49,34 +49,23 @@ def parsed(kind: ScalarKind, atom: Atom, where: Where, names: Names, shape: Meas
     try:
         return parse_scalar(kind, atom.scalar)
     except ScalarError as error:
-        message, help = (
-            f"{where}: {error.message}",
-            _mend(kind, atom.scalar.text, where, error, shape, atom.scope.constants),
-        )
-        names.reports.error(error.code, message, atom.scope.source, error.span, help)
+        help = _mend(kind, atom, where, error, shape)
+        names.reports.error(error.code, f"{where}: {error.message}", atom.scope.source, error.span, help)
         return HOLE
 
 
 NO_VALUE = ("none", "None", "null", "~", "")
-
-
 _BRACED = re.compile(r"\$\{(\w+)\}")
 _HAS_CONSTANT = re.compile(r"\$[a-z]")
 _CALLED = re.compile(r"\$\w+\(")
 
 
-def _mend(
-    kind: ScalarKind,
-    text: str,
-    where: Where,
-    error: ScalarError,
-    shape: Measured | None,
-    constants: Container[str],
-) -> str:
+def _mend(kind: ScalarKind, atom: Atom, where: Where, error: ScalarError, shape: Measured | None) -> str:
     """What to write instead of a scalar that its grammar refuses."""
+    text = atom.scalar.text
     if braced := _BRACED.fullmatch(text):
         return f"write '${braced[1]}'"
-    if text in constants:
+    if text in atom.scope.constants:
         return f"write '${text}' for the constant of that name"
     if _HAS_CONSTANT.search(text) and ("(" not in text or kind in ("claim", "predicate") or _CALLED.search(text)):
         return "'$name' stands for a whole value or a whole argument: put the rest of it into the constant"
@@ -127,7 +116,6 @@ def _wrong_unit(value: Quantity, shape: Typed | Measured, atom: Atom, where: Whe
 
 _MOST = 10**15
 """More than this of anything is a slip of the pen."""
-_MOMENT_UNITS = ("tokens", "trained tokens", "steps", "epochs", "examples", "prompts", "completions")
 _LEAST_PERIOD = Fraction(1, 1000)
 
 
@@ -175,13 +163,13 @@ def moments(atom: Atom, where: Where, names: Names) -> Any:
         return HOLE
     for point in points:
         help = None
-        if isinstance(point.value, Quantity) and point.value.unit not in _MOMENT_UNITS:
-            help = f"a point of a run is in {alternatives(_MOMENT_UNITS)}"
+        if isinstance(point.value, Quantity) and point.value.unit not in LENGTHS:
+            help = f"a point of a run is in {alternatives(LENGTHS)}"
         elif isinstance(point.value, Fraction) and point.value > 1:
             help = "a stage ends at 100%"
         elif point.every and point.value is None:
             help = f"write '{unparse((replace(point, every=False),))}', or a period: 'every 10%', 'every 500 steps'"
-        elif point.every and point.value is not None and _size(point.value) <= 0:
+        elif point.every and _size(point.value) <= 0:
             help = "write a longer period"
         elif point.every and isinstance(point.value, Fraction) and point.value < _LEAST_PERIOD:
             help = "write 'every 0.1%' or more"

@@ -134,6 +134,8 @@ class Resolver:
     extending: list[Definition] = field(default_factory=list[Definition])
     following: list[Cell] = field(default_factory=list[Cell])
     bases: list[Any] = field(default_factory=list[Any])
+    too_deep: set[Scope] = field(default_factory=set[Scope])
+    """Files with a chain that is too long, which has been reported."""
 
     def module(self, scope: Scope) -> Module:
         """A file's declarations, all of them bound, after those of its imports."""
@@ -335,8 +337,8 @@ class Resolver:
 
     def _too_deep(self, span: Span, scope: Scope) -> None:
         """Report a chain that is too long, once a file: what is further along it is read from there."""
-        if "" not in scope.wrong:
-            scope.wrong.add("")
+        if scope not in self.too_deep:
+            self.too_deep.add(scope)
             message = f"a chain of more than {DEEPEST} declarations, each made from the next"
             help = "make some of them from one that lies nearer to the chain's end"
             self.reports.error("MIX0122", message, scope.source, span, help)

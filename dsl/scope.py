@@ -71,7 +71,6 @@ class Scope:
     """Aliases and constants that something refers to."""
     wrong: set[str] = field(default_factory=set[str])
     """Names that don't tell what they mean, which has been reported: their uses only follow from it."""
-
     missed: set[str] = field(default_factory=set[str])
     """Kinds of declaration for which a name stands that is none of them: what is meant may seem unused."""
 

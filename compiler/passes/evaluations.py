@@ -8,6 +8,7 @@ from compiler.passes.build import Build, UnbuiltError, moments, place_of
 from compiler.passes.data import Consumer, tokenized
 from compiler.plan import PlannedArm
 from compiler.steps import END, ModelPoint, Moment, PlannedPoint, Read, Respond, Score, Train
+from dsl.checks.arms import names_of
 from dsl.declarations.data import SourceView
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.declarations.studies import ScheduledEval
@@ -54,16 +55,11 @@ def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tup
     last = len(arm.stages) - 1
     found: list[tuple[int, Moment]] = []
     for index, stage in enumerate(arm.stages):
-        wanted = [point for point in when if _is_of(stage.name, point, is_last=index == last)]
+        wanted = [point for point in when if (index == last if point.of is None else point.of in names_of(stage.name))]
         train = build.steps[stage.train]
         assert isinstance(train, Train)
         found.extend((index, each) for each in moments(build, train.pack, wanted))
     return found
-
-
-def _is_of(stage: str, point: Point, *, is_last: bool) -> bool:
-    """Whether a point is of a stage, which goes by its name as seen from the loaded file or by its own."""
-    return is_last if point.of is None else point.of in (stage, stage.rpartition(".")[2])
 
 
 def _model(build: Build, arm: PlannedArm, index: int, when: Moment) -> ModelPoint:

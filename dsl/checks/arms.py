@@ -71,14 +71,14 @@ def stages_of(flow: ModelFlow) -> list[Train]:
     return [*before, *flow.stages]
 
 
-def names_of(stage: Train) -> tuple[str, str]:
-    """What a stage may be called: as seen from the loaded file, or by its own name."""
-    return (stage.name, stage.name.rpartition(".")[2])
+def names_of(stage: str) -> tuple[str, str]:
+    """What a stage may be called: as seen from the loaded file, which is given, or by its own name."""
+    return stage, stage.rpartition(".")[2]
 
 
 def stage_names(flows: Iterable[ModelFlow]) -> list[str]:
     """What the stages of these flows may be called, the shortest first."""
-    return sorted({name for flow in flows for stage in stages_of(flow) for name in names_of(stage)}, key=len)
+    return sorted({name for flow in flows for stage in stages_of(flow) for name in names_of(stage.name)}, key=len)
 
 
 def is_served(model: Model) -> bool:

@@ -171,7 +171,7 @@ def _point_is_there(asked: Asked, reference: EvalReference) -> Iterator[Finding]
         return
     study, name = asked.study, reference.name.text
     flows = list(_flows(study, reference))
-    last = {name for flow in flows for stage in stages_of(flow)[-1:] for name in names_of(stage)}
+    last = {name for flow in flows for stage in stages_of(flow)[-1:] for name in names_of(stage.name)}
     when = schedule_of(study, eval_of(asked, reference))
     if not last or when is None or not when:
         return

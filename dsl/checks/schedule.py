@@ -82,7 +82,7 @@ def _timed(study: Study, point: Point) -> list[Train]:
 
 
 def _stages(flow: ModelFlow, point: Point) -> list[Train]:
-    return [stage for stage in stages_of(flow) if point.of is None or point.of in names_of(stage)]
+    return [stage for stage in stages_of(flow) if point.of is None or point.of in names_of(stage.name)]
 
 
 def _plain(point: Point) -> Point:
