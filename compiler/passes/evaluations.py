@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.passes.build import Build, UnbuiltError, moments, place_of
+from compiler.passes.build import Build, UnbuiltError, bare, moments, place_of
 from compiler.passes.data import Consumer, tokenized
 from compiler.plan import PlannedArm
 from compiler.steps import END, ModelPoint, Moment, PlannedPoint, Read, Respond, Score, Train
-from dsl.checks.arms import names_of
 from dsl.declarations.data import SourceView
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.declarations.studies import ScheduledEval
@@ -55,7 +54,7 @@ def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tup
     last = len(arm.stages) - 1
     found: list[tuple[int, Moment]] = []
     for index, stage in enumerate(arm.stages):
-        wanted = [point for point in when if (index == last if point.of is None else point.of in names_of(stage.name))]
+        wanted = [point for point in when if (index == last if point.of is None else bare(point.of) == stage.name)]
         train = build.steps[stage.train]
         assert isinstance(train, Train)
         found.extend((index, each) for each in moments(build, train.pack, wanted))

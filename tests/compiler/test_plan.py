@@ -12,11 +12,13 @@ from compiler.passes.expand import expand
 from compiler.passes.figures import used_by
 from compiler.plan import Plan
 from compiler.steps import (
+    END,
     Measure,
     Moment,
     Order,
     Pack,
     Read,
+    Report,
     Respond,
     Result,
     Tokenize,
@@ -302,3 +304,25 @@ def test_what_came_out_of_data_counts_not_how_it_was_made(tmp_path: Path) -> Non
     assert split.of(Read, "chats") != known.of(Read, "chats")
     assert split.of(Tokenize, "chats") == known.of(Tokenize, "chats")
     assert split.of(Train, "finetune") == known.of(Train, "finetune")
+
+
+@pytest.mark.parametrize("name", ["shared.documents", "documents"])
+def test_a_point_of_a_stage_of_an_import_is_planned_by_either_name(tmp_path: Path, name: str) -> None:
+    shared = SPEC.partition("study both:")[0]
+    (tmp_path / "shared.mix").write_text(shared)
+    text = f"""\
+edition: 2026
+
+import:
+  shared: shared.mix
+
+study both:
+  base: shared.small
+  arms:
+    character: base |> shared.documents(data=shared.character) |> shared.finetune(data=shared.advice)
+  evals:
+    shared.margin: end of {name}
+"""
+    reports = [step for step in planned(tmp_path, text).steps.values() if isinstance(step, Report)]
+    points = [point for report in reports for point in report.points if point.arm == "character"]
+    assert [(point.stage, point.moment) for point in points] == [("documents", END)]
