@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-Format = Literal["documents", "chat"]
+Format = Literal["documents", "chat", "preference", "prompts"]
 
 SCHEMA = pa.schema(
     [
@@ -22,6 +24,7 @@ SCHEMA = pa.schema(
         ("file", pa.dictionary(pa.int32(), pa.string())),
         ("line", pa.int64()),
         ("record", pa.large_string()),
+        ("parent", pa.int64()),
     ]
 )
 """Columns of a table of rows.
@@ -31,6 +34,8 @@ occurrence: 0, 1, … among rows of the same identity.
 file, line: where it stands (line from 1), for people only.
 record: JSON with the order of keys as written, since templates write tools in that order. Documents have `text`, chats
     `messages` and perhaps `tools`; further columns are kept.
+parent: the number of the row that a transform made it from, among the rows that it took; -1 for a row of a file. For
+    people only.
 """
 
 
@@ -87,12 +92,30 @@ class Record:
     text: str
     file: str
     line: int
+    parent: int = -1
+
+
+def derived(rows: Rows, made: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> Rows:
+    """Rows of new records, each made from the row of a number: known by what they are now, placed where that one is.
+
+    Args:
+        made: number of the row of `rows`, and the record; in any order, any number of them a row.
+        path: the Parquet file that holds them from now on.
+    """
+    files, lines = rows.table["file"].to_pylist(), rows.table["line"].to_pylist()
+    records = (
+        Record(canonical_json(record), json.dumps(record, ensure_ascii=False), files[number], lines[number], number)
+        for number, record in made
+    )
+    result = make_rows(records)
+    pq.write_table(result.table, path)
+    return result
 
 
 def make_rows(records: Iterable[Record]) -> Rows:
     """Sorts records by identity and counts occurrences. Equal ones are told apart by nothing that matters."""
     hashed = sorted(
-        (hashlib.sha256(record.canonical.encode()).digest(), record.text, record.file, record.line)
+        (hashlib.sha256(record.canonical.encode()).digest(), record.text, record.file, record.line, record.parent)
         for record in records
     )
     identities = [item[0] for item in hashed]
@@ -106,6 +129,7 @@ def make_rows(records: Iterable[Record]) -> Rows:
         pa.array([item[2] for item in hashed], pa.string()).dictionary_encode(),
         pa.array([item[3] for item in hashed], pa.int64()),
         pa.array([item[1] for item in hashed], pa.large_string()),
+        pa.array([item[4] for item in hashed], pa.int64()),
     ]
     return Rows(pa.Table.from_arrays(columns, schema=SCHEMA))
 

@@ -26,7 +26,7 @@ from runtime.data.read import Broken, read_files
 from runtime.data.rows import Format, Rows
 from runtime.data.store import TokenStore, open_store, store_digest
 from runtime.data.tokenize import Consumer, count_reasons, measure, tokenize
-from runtime.data.transforms import filter_rows, hold_out_rows, take_rows
+from runtime.data.transforms.choose import filter_rows, hold_out_rows, take_rows
 from runtime.errors import UserError
 from runtime.evals.choice_rows import read_choices
 from runtime.steps.context import Context

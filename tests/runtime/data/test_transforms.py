@@ -12,7 +12,7 @@ import pytest
 from dsl.values import Compare, Constant, Field, Has, InRange, Logic, Matches, Not, Predicate, Quantity, Range
 from runtime.data.predicates import evaluate, fields_of
 from runtime.data.rows import Format, Record, Rows, canonical_json, make_rows
-from runtime.data.transforms import filter_rows, hold_out_rows, take_rows
+from runtime.data.transforms.choose import filter_rows, hold_out_rows, take_rows
 from runtime.errors import UserError
 
 
