@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from math import ceil
 from typing import Any, cast
 
+from pydantic import BaseModel
+
+from compiler import operations
 from compiler.identity import Json, sha256
 from compiler.plan import Plan
-from compiler.steps import (
-    REMARK,
-    RETENTION,
-    AnyStep,
-    Moment,
-    Read,
-    Respond,
-    Result,
-    Step,
-    Tokenize,
-    Train,
-    Transform,
-    Weights,
-)
+from compiler.steps import AnyStep, DataStep, Read, Respond, Result, Step, Tokenize, Train, Transform, Weights
+from compiler.values import EXECUTION, REMARK, RETENTION, Measure, ModelPoint, Moment
 
 REVISIONS = {
     "read": 1,
     "transform": 1,
     "weights": 1,
     "tokenize": 1,
+    "survey": 1,
     "order": 1,
     "pack": 1,
     "train": 1,
@@ -41,9 +34,25 @@ REVISIONS = {
 
 
 def computation(step: Step) -> dict[str, Json]:
-    """A step as JSON without its remarks and what it keeps."""
-    left_out = {name for name, info in type(step).model_fields.items() if info.json_schema_extra in (REMARK, RETENTION)}
-    return cast(dict[str, Json], _unordered(step.model_dump(mode="json", exclude=left_out)))
+    """A step as JSON without remarks, what it keeps, and how it runs."""
+    return cast(dict[str, Json], _unordered(_computed(step)))
+
+
+def _computed(value: object) -> Json:
+    match value:
+        case BaseModel():
+            fields = type(value).model_fields
+            return {
+                name: _computed(getattr(value, name))
+                for name, info in fields.items()
+                if info.json_schema_extra not in (REMARK, RETENTION, EXECUTION)
+            }
+        case tuple() | list():
+            return [_computed(item) for item in cast(Sequence[object], value)]
+        case dict():
+            return {str(key): _computed(item) for key, item in cast(dict[object, object], value).items()}
+        case _:
+            return cast(Json, value)
 
 
 def _unordered(value: Json) -> Json:
@@ -115,47 +124,84 @@ class Keys:
         return None if packed is None else update_at(moment, packed.facts)
 
     def _compute(self, step: AnyStep, files: Mapping[str, tuple[str, ...]]) -> str | None:
+        read = locations_of(step)
+        if any(location not in files for location in read):
+            return None
+        replaced = {location: sha256(list(files[location])) for location in read}
+        point = asked_point(step)
+        if point is not None and isinstance(self.plan.steps[point.step], Train):
+            update = self.update(point.step, point.at)
+            if update is None:
+                return None
+            step = _asked_at(step, update)
         body = computation(step)
-        if isinstance(step, Read):
-            if any(location not in files for location in step.files):
-                return None
-            body["files"] = [*sorted(digest for location in step.files for digest in files[location])]
-        elif isinstance(step, Weights):
-            if step.location not in files:
-                return None
-            body["location"] = list(files[step.location])
-        replaced: dict[str, str] = {}
+        for holder in (body, body.get("operation")):
+            if isinstance(holder, dict) and isinstance(named := holder.get("files"), list):
+                holder["files"] = cast(list[Json], sorted(chain(*(files[cast(str, each)] for each in named))))
         for description in step.inputs:
             content = self._content(description, files, tokenizer_only=self._tokenizer_only(step, description))
             if content is None:
                 return None
             replaced[description] = content
-        if isinstance(step, Respond) and isinstance(self.plan.steps[step.model.step], Train):
-            update = self.update(step.model.step, step.model.at)
-            if update is None:
-                return None
-            body["model"] = {"step": step.model.step, "at": update}
         return sha256({"revision": REVISIONS[step.kind], "step": _unordered(_replace(body, replaced))})
 
     @staticmethod
     def _tokenizer_only(step: AnyStep, description: str) -> bool:
         """Whether an input `weights` step counts for a step by its tokenizer and chat template alone."""
         match step:
-            case Transform() | Tokenize():
+            case Tokenize():
                 return description == step.weights
-            case Respond():
-                return description == step.weights and description != step.model.step
+            case Transform() | Respond():
+                point = asked_point(step)
+                return description == step.weights and (point is None or description != point.step)
             case _:
                 return False
 
     def _content(self, description: str, files: Mapping[str, tuple[str, ...]], *, tokenizer_only: bool) -> str | None:
         step = self.plan.steps[description]
-        if step.kind in ("train", "respond", "score"):
+        if not isinstance(step, DataStep):
             return self.of(description, files)
         result = self.results.get(description)
         if result is None:
             return None
         return result.facts["tokenizer"] if tokenizer_only else result.content
+
+
+def asked_point(step: AnyStep) -> ModelPoint | None:
+    """The weights that a step asks, without training them."""
+    match step:
+        case Respond():
+            return step.model
+        case Transform():
+            return None if step.asks is None else step.asks.point
+        case _:
+            return None
+
+
+def _asked_at(step: AnyStep, update: int) -> AnyStep:
+    """The same step with the point of the model that it asks as an update: `end` and `100%` are one point."""
+    at = Moment(kind="quantity", value=Measure(count=str(update), unit="steps"))
+    match step:
+        case Respond():
+            return step.model_copy(update={"model": step.model.model_copy(update={"at": at})})
+        case Transform() if step.asks is not None and step.asks.point is not None:
+            asked = step.asks.model_copy(update={"point": step.asks.point.model_copy(update={"at": at})})
+            return step.model_copy(update={"operation": step.operation.model_copy(update={"model": asked})})
+        case _:
+            raise AssertionError(f"a {step.kind} step asks no model")
+
+
+def locations_of(step: AnyStep) -> tuple[str, ...]:
+    """The locations of the files that a step reads."""
+    match step:
+        case Read(files=files):
+            return files
+        case Weights(location=location):
+            return (location,)
+        case Transform(operation=operation):
+            return operations.locations_of(operation)
+        case _:
+            return ()
 
 
 def _replace(value: Json, contents: Mapping[str, str]) -> Json:

@@ -8,40 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field
 
-REMARK: dict[str, JsonValue] = {"role": "remark"}
-"""Marks a field that names a step for people and changes nothing of what it computes."""
-EXECUTION: dict[str, JsonValue] = {"role": "execution"}
-"""Marks a field that changes how or how far something runs, not what comes out."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Measure(Frozen):
-    """An exact quantity: `count` is a decimal or a fraction `a/b`, `unit` a unit of the language."""
-
-    count: str
-    unit: str
-
-
-class Moment(Frozen):
-    """A point of a stage: its end, a fraction of its updates, or the first update at or past a quantity."""
-
-    kind: Literal["end", "fraction", "quantity"]
-    value: str | Measure | None = None
-
-
-END = Moment(kind="end")
-
-
-class ModelPoint(Frozen):
-    """Weights: a `weights` step's, or a `train` step's at a moment."""
-
-    step: str
-    at: Moment = END
+from compiler.values import EXECUTION, REMARK, Frozen, Measure, ModelPoint
 
 
 class Asked(Frozen):
@@ -54,12 +23,14 @@ class Asked(Frozen):
     point: ModelPoint | None = None
     weights: str | None = None
     """The `weights` step that `point` began with: shape, tokenizer and chat template."""
-    template_args: dict[str, str] = {}
+    template_args: dict[str, str] = Field(default_factory=dict[str, str])
     temperature: str | None = None
     top_p: str | None = None
     max_tokens: int | None = None
     spend: str | None = Field(default=None, json_schema_extra=EXECUTION)
     """Dollars that its calls may cost."""
+    price: tuple[str, str] | None = Field(default=None, json_schema_extra=EXECUTION)
+    """Dollars for a million tokens in and out, where the spec says them."""
 
 
 class Filter(Frozen):
@@ -109,7 +80,8 @@ class Template(Frozen):
 class Dedup(Frozen):
     do: Literal["dedup"] = "dedup"
     by: Literal["exact", "minhash", "embedding"]
-    threshold: str
+    threshold: str | None
+    """None for `exact`."""
 
 
 class Exclude(Frozen):
@@ -120,9 +92,9 @@ class Exclude(Frozen):
 
     do: Literal["exclude"] = "exclude"
     against: tuple[str, ...]
-    by: Literal["ngram", "embedding"] = "ngram"
-    ngram: int = 13
-    threshold: str | None = None
+    by: Literal["ngram", "embedding"]
+    ngram: int | None
+    threshold: str | None
 
 
 class Tools(Frozen):
@@ -176,8 +148,8 @@ class Generate(Frozen):
     prompt: str
     vars: dict[str, str]
     genres: tuple[str, ...]
-    angles: tuple[str, ...] = ()
-    audiences: tuple[str, ...] = ()
+    angles: tuple[str, ...]
+    audiences: tuple[str, ...]
     count: Measure
 
 

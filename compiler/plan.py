@@ -7,7 +7,8 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from compiler.steps import Frozen, ModelPoint, Step, TaggedStep
+from compiler.steps import Step, TaggedStep
+from compiler.values import Frozen, ModelPoint
 
 Kind = TypeVar("Kind", bound=Step)
 

@@ -5,65 +5,55 @@ A step refers to others by their description keys. Fields marked as remarks are 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field
 
-REMARK: dict[str, JsonValue] = {"role": "remark"}
-"""Marks a field that names a step for people and changes nothing of what it computes."""
-RETENTION: dict[str, JsonValue] = {"role": "retention"}
-"""Marks a field that says what is kept, not what comes out."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Measure(Frozen):
-    """An exact quantity: `count` is a decimal or a fraction `a/b`, `unit` a unit of the language."""
-
-    count: str
-    unit: str
-
-
-class Share(Frozen):
-    """An amount of a mix: `percent` and `ratio` carry `value` as a fraction, `quantity` a measure."""
-
-    kind: Literal["percent", "ratio", "quantity", "all", "rest"]
-    value: str | Measure | None = None
-
-
-class Moment(Frozen):
-    """A point of a stage: its end, a fraction of its updates, or the first update at or past a quantity."""
-
-    kind: Literal["end", "fraction", "quantity"]
-    value: str | Measure | None = None
-
-
-END = Moment(kind="end")
-
-
-class ModelPoint(Frozen):
-    """Weights: a `weights` step's, or a `train` step's at a moment."""
-
-    step: str
-    at: Moment = END
+from compiler.operations import Asked, Exclude, Operation
+from compiler.values import REMARK, RETENTION, Frozen, Measure, ModelPoint, Moment, Share
 
 
 class PartOf(Frozen):
-    """A part of an order: which `tokenize` step, and how much of it."""
+    """A part of a mix: a `tokenize` step or another mix, and how much of it.
+
+    `amount` is None where the sizes of the parts say it.
+    """
 
     name: str
     """Takes no part in keys, nor does the order of parts."""
-    tokens: str
-    amount: Share
+    of: str | MixOf
+    amount: Share | None
 
 
 class PhaseOf(Frozen):
-    """A stretch of an order. `length` is a share of the whole or a quantity; None is all of it."""
+    """A stretch of a mix. `length` is a share of the whole or a quantity; None is all of it.
+
+    With a `temperature` the parts are shared by size to the power of 1 / temperature.
+    """
 
     length: Share | None
     parts: tuple[PartOf, ...]
+    temperature: str | None = None
+
+
+class MixOf(Frozen):
+    """What a mix is, wherever it is used."""
+
+    phases: tuple[PhaseOf, ...]
+    budget: Measure | None
+    max_epochs: str | None
+    underfill: Literal["error", "allow"]
+
+    def leaves(self) -> Iterator[PartOf]:
+        """The parts that are sources, those of mixes within it among them."""
+        for phase in self.phases:
+            for part in phase.parts:
+                if isinstance(part.of, str):
+                    yield part
+                else:
+                    yield from part.of.leaves()
 
 
 class Step(Frozen):
@@ -88,23 +78,32 @@ class Read(Step):
 
 
 class Transform(Step):
-    """Rows to rows. `operation` is the transform with its arguments in the language's own words.
+    """Rows to rows, by one operation.
 
-    `weights` is the step whose tokenizer counts tokens, where the operation counts any, with the loss of the consumer.
+    `format` is that of the rows it takes. `weights` is the step whose tokenizer counts tokens, where the operation
+    counts any, for the loss of the consumer.
     """
 
     kind: Literal["transform"] = "transform"
     rows: str
     format: str
-    operation: Literal["filter", "take", "holdout"]
-    argument: str
+    operation: Operation
     weights: str | None = None
     loss: str | None = None
-    template_args: dict[str, str] = {}
+    reasoning: Literal["train", "mask"] = "train"
+    template_args: dict[str, str] = Field(default_factory=dict[str, str])
+
+    @property
+    def asks(self) -> Asked | None:
+        """The model that the operation asks, if any: then planning doesn't run it."""
+        return getattr(self.operation, "model", None)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.rows,) if self.weights is None else (self.rows, self.weights)
+        operation, asked = self.operation, self.asks
+        against = operation.against if isinstance(operation, Exclude) else ()
+        model = () if asked is None or asked.point is None else (asked.point.step, asked.weights)
+        return tuple(dict.fromkeys(step for step in (self.rows, self.weights, *against, *model) if step is not None))
 
 
 class Weights(Step):
@@ -122,11 +121,26 @@ class Tokenize(Step):
     format: str
     weights: str
     loss: str
-    template_args: dict[str, str] = {}
+    reasoning: Literal["train", "mask"] = "train"
+    template_args: dict[str, str] = Field(default_factory=dict[str, str])
 
     @property
     def inputs(self) -> tuple[str, ...]:
         return (self.rows, self.weights)
+
+
+class Survey(Step):
+    """Rows that are trained on, looked at as a whole: how varied they are, and what they share with evaluations."""
+
+    kind: Literal["survey"] = "survey"
+    rows: str
+    format: str
+    against: dict[str, tuple[str, ...]]
+    """Of each evaluation, the steps that read its items."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.rows, *chain(*self.against.values()))))
 
 
 class Order(Step):
@@ -137,11 +151,8 @@ class Order(Step):
     """
 
     kind: Literal["order"] = "order"
-    phases: tuple[PhaseOf, ...]
-    budget: Measure | None
+    mix: MixOf
     length: Measure | None
-    max_epochs: str | None
-    underfill: Literal["error", "allow"]
     sequence: int
     batch: Measure
     seed: int
@@ -149,12 +160,13 @@ class Order(Step):
     use: int
 
     @property
-    def parts(self) -> tuple[PartOf, ...]:
-        return tuple(part for phase in self.phases for part in phase.parts)
+    def names(self) -> dict[str, str]:
+        """What each `tokenize` step is called as a part; where it is several, by the first."""
+        return {cast(str, part.of): part.name for part in reversed(list(self.mix.leaves()))}
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part.tokens for part in self.parts))
+        return tuple(dict.fromkeys(cast(str, part.of) for part in self.mix.leaves()))
 
 
 class Pack(Step):
@@ -164,7 +176,9 @@ class Pack(Step):
     order: str
     tokens: tuple[str, ...]
     sequence: int
-    packing: Literal["none", "best_fit"]
+    packing: Literal["none", "first_fit", "best_fit"]
+    overlong: Literal["split", "cut"] = "split"
+    """What becomes of a row that is longer than the sequence."""
     batch: Measure
     updates: int | None
     """Where the stage's length is in updates: how many; the order then holds at least as much."""
@@ -219,7 +233,7 @@ class Respond(Step):
     method: Literal["choice", "loss"]
     items: tuple[str, ...]
     """`read` steps for choice, `tokenize` steps for loss."""
-    template_args: dict[str, str] = {}
+    template_args: dict[str, str] = Field(default_factory=dict[str, str])
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -277,9 +291,9 @@ class Report(Step):
         return tuple(dict.fromkeys((*(point.score for point in self.points), *trains)))
 
 
-AnyStep = Read | Transform | Weights | Tokenize | Order | Pack | Train | Respond | Score | Report
-DataStep = Read | Transform | Weights | Tokenize | Order | Pack
-"""Steps that need no model call and no training: planning runs them."""
+AnyStep = Read | Transform | Weights | Tokenize | Survey | Order | Pack | Train | Respond | Score | Report
+DataStep = Read | Transform | Weights | Tokenize | Survey | Order | Pack
+"""Steps that need no training: planning runs them, but for transforms that ask a model."""
 
 TaggedStep: TypeAlias = Annotated[AnyStep, Field(discriminator="kind")]
 """A step as JSON tells it: by its `kind`."""
@@ -290,4 +304,4 @@ class Result(Frozen):
 
     key: str
     content: str
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict[str, Any])

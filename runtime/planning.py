@@ -10,16 +10,17 @@ from typing import Any
 from compiler.keys import Keys
 from compiler.passes.expand import expand
 from compiler.passes.figures import figures
+from compiler.passes.source import PlannedSource
 from compiler.passes.verify import Problem, verify
 from compiler.plan import Plan
-from compiler.steps import AnyStep, DataStep, Pack
+from compiler.steps import AnyStep, DataStep, Pack, Tokenize, Train, Transform
 from dsl.declarations.base import Place
 from dsl.declarations.models import Model
 from dsl.declarations.studies import Study
 from runtime.errors import UserError
-from runtime.files import Files
 from runtime.steps.context import Context
 from runtime.steps.data import run_data
+from runtime.steps.kept import train_if_needed
 from runtime.stopping import Stopped
 
 
@@ -38,6 +39,11 @@ class Planned:
         """The key of every step by description key, None where something that comes in is unknown."""
         return {each: self.context.keys.of(each, self.context.files.digests) for each in self.plan.steps}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether rows are still to be made by a model."""
+        return any(_asks(step) for step in _waiting(self.context).values())
+
     def figures(self) -> dict[str, Any]:
         """`plan --json`."""
         keys = self.step_keys
@@ -50,18 +56,22 @@ def plan_with_data(
     root: Path,
     studies: Sequence[Study],
     models: Sequence[Model],
-    new_context: Callable[[Keys, Files], Context],
+    new_context: Callable[[Keys], Context],
+    *,
+    ask: bool = False,
 ) -> Planned:
     """Plans studies and models, running the data steps that the store doesn't have yet.
 
     What goes wrong with a source is gathered in `errors`, and everything that doesn't rest on it is planned all the
-    same. Raises UnbuiltError where a declaration asks for what this version doesn't run.
+    same. Rows that a model has still to make are left open, unless `ask` says to make them now; models that answer are
+    trained first where they have to be.
+
+    Raises UnbuiltError where a declaration asks for what this version doesn't run.
     """
     plan, places = expand(spec, root, studies, models, {})
-    files = Files(root)
-    context = new_context(Keys(plan), files)
-    errors: list[UserError | Problem] = [*files.look_up(plan)]
-    errors.extend(_run_data_steps(context, places))
+    context = new_context(Keys(plan))
+    errors: list[UserError | Problem] = [*context.files.look_up(plan)]
+    errors.extend(_run_data_steps(context, places, ask=ask))
     packed = {key: result.facts for key, result in context.keys.results.items() if isinstance(plan.steps[key], Pack)}
     plan, places = expand(spec, root, studies, models, packed)  # now with evaluations `every` so many steps or tokens
     context.keys = context.keys.of_plan(plan)
@@ -70,21 +80,60 @@ def plan_with_data(
     return Planned(plan, places, context, list(told.values()))
 
 
-def _run_data_steps(context: Context, places: Container[str]) -> list[UserError]:
+def plan_source(planned: PlannedSource, new_context: Callable[[Keys], Context]) -> tuple[Context, list[UserError]]:
+    """Runs the steps of a source that need no model; what goes wrong comes back with the context."""
+    context = new_context(Keys(planned.plan))
+    errors = context.files.look_up(planned.plan)
+    return context, [*errors, *_run_data_steps(context, planned.places, ask=False)]
+
+
+def _run_data_steps(context: Context, places: Container[str], *, ask: bool) -> list[UserError]:
     """What goes wrong, each where the spec asks for it, which is one of `places`; a place in data goes before."""
     errors: list[UserError] = []
-    for description, step in context.keys.plan.steps.items():
-        if not isinstance(step, DataStep) or context.keys.of(description, context.files.digests) is None:
+    steps = context.keys.plan.steps
+    for description, step in steps.items():
+        if context.keys.of(description, context.files.digests) is None:
             continue
         if context.stop.is_set():
             raise Stopped
         try:
-            context.keys.found(description, ensure(context, description, step, run_data))
+            if isinstance(step, Train) and ask:
+                waiting = _waiting(context)
+                if description in waiting:
+                    train_if_needed(context, waiting, description, step)
+            elif isinstance(step, DataStep):
+                if _asks(step) and not ask:
+                    result = context.store.find(context.key(description))
+                else:
+                    result = ensure(context, description, step, run_data)
+                if result is not None:
+                    context.keys.found(description, result)
         except UserError as error:
             in_data = f"{error.place}: " if error.place and error.place not in places else ""
             place = step.place if in_data else error.place or step.place
             errors.append(UserError(f"{in_data}{error.message}", error.help, place))
     return errors
+
+
+def _asks(step: AnyStep) -> bool:
+    """Whether a step asks a model, so that planning leaves it open."""
+    return isinstance(step, Transform) and step.asks is not None
+
+
+def _waiting(context: Context) -> dict[str, AnyStep]:
+    """The steps that ask a model and aren't done, and the train steps that make those models."""
+    steps, waiting = context.keys.plan.steps, dict[str, AnyStep]()
+    wanted: set[str] = set()
+    for description, step in reversed(steps.items()):
+        if _asks(step):
+            key = context.keys.of(description, context.files.digests)
+            if key is not None and context.store.find(key) is not None:
+                continue
+        elif description not in wanted:
+            continue
+        waiting[description] = step
+        wanted.update(each for each in step.inputs if isinstance(steps[each], Train))
+    return waiting
 
 
 def ensure(context: Context, description: str, step: AnyStep, run: Callable[..., Any]) -> Any:
@@ -95,7 +144,10 @@ def ensure(context: Context, description: str, step: AnyStep, run: Callable[...,
         return result
     with context.store.lock(key, step.name, context.stop):
         result = context.store.find(key)
-        if result is None:
+        if result is None and isinstance(step, Tokenize):  # long, and goes on where a killed run was
+            result = run(context, description, step, context.store.open(key))
+            context.store.finish(key, result, step.kind, step.name)
+        elif result is None:
             with context.store.writing(key) as folder:
                 result = run(context, description, step, folder)
                 context.store.finish(key, result, step.kind, step.name)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from compiler.keys import description_key, update_at
-from compiler.steps import END, AnyStep, Measure, Moment, Share, Train
+from compiler.steps import AnyStep, Train
+from compiler.values import END, Measure, Moment, Share
 from dsl.declarations.base import Declaration, Place
 from dsl.values import Amount, Point, Quantity
 
@@ -21,6 +22,21 @@ class UnbuiltError(Exception):
         super().__init__(what)
         self.what = what
         self.place = place
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """Who reads a source: the tokenizer and chat template of a `weights` step, and the loss that it is read for."""
+
+    weights: str
+    loss: str | None
+    """None: all tokens of documents, the assistant's of chats."""
+    template_args: dict[str, str]
+    reasoning: Literal["train", "mask"] = "train"
+
+    def trains(self, format_: str) -> str:
+        """The loss for a source of a format."""
+        return self.loss or ("all" if format_ == "documents" else "assistant")
 
 
 @dataclass

@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from compiler.passes.build import Build, UnbuiltError, bare, measure, place_of, share
-from compiler.steps import Order, Pack, PartOf, PhaseOf, Read, Share, Tokenize, Transform
+from compiler import operations
+from compiler.passes import transforms  # as a module: an operation may refer to further sources
+from compiler.passes.build import Build, Consumer, bare, measure, share
+from compiler.steps import MixOf, Order, Pack, PartOf, PhaseOf, Read, Tokenize, Transform
+from compiler.values import Share
 from dsl.declarations.data import Mix, Part, Source, SourceView
 from dsl.declarations.training import Train
-from dsl.declarations.transforms import Filter, Take
 from dsl.declarations.transforms import Transform as Declared
-from dsl.unparse import unparse
-
-RUNNABLE_FORMATS = ("documents", "chat")
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """Who reads a source: the tokenizer and chat template of a `weights` step, and the loss that it is read for."""
-
-    weights: str
-    loss: str | None
-    """None: all tokens of documents, the assistant's of chats."""
-    template_args: dict[str, str]
-
-    def trains(self, format_: str) -> str:
-        """The loss for a source of a format."""
-        return self.loss or ("all" if format_ == "documents" else "assistant")
 
 
 def tokenized(build: Build, view: SourceView, consumer: Consumer) -> str:
     """The `tokenize` step of a source for a consumer."""
-    rows, format_ = _rows(build, view, consumer)
+    step, format_ = rows(build, view, consumer)
     return build.add(
         Tokenize(
             name=view.name,
             place=build.place(view.source),
-            rows=rows,
+            rows=step,
             format=format_,
             weights=consumer.weights,
             loss=consumer.trains(format_),
+            reasoning=consumer.reasoning,
             template_args=consumer.template_args,
         )
     )
@@ -64,41 +49,50 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
     )
 
 
-def _rows(build: Build, view: SourceView, consumer: Consumer) -> tuple[str, str]:
-    """The step that gives a source's rows for a consumer, and their format."""
+def rows(build: Build, view: SourceView, consumer: Consumer | None) -> tuple[str, str]:
+    """The step that gives a source's rows for a consumer, and their format.
+
+    Without a consumer, UnbuiltError where a transform counts tokens.
+    """
+    return list(stages_of_rows(build, view, consumer))[-1]
+
+
+def stages_of_rows(build: Build, view: SourceView, consumer: Consumer | None) -> Iterator[tuple[str, str]]:
+    """The steps that a source's rows pass, each with the format that it gives: from the files to the last transform."""
     source = view.source
     chain: list[Declared] = []
     if source.from_ is not None:
         start = source.from_.start
         held_out = view.holdout or start.holdout
-        rows, format_ = _rows(build, SourceView.model_construct(source=start.source, holdout=held_out), consumer)
+        before = SourceView.model_construct(source=start.source, holdout=held_out)
+        step, format_ = "", ""
+        for step, format_ in stages_of_rows(build, before, consumer):
+            yield step, format_
         chain.extend(transform for augment in source.from_.augments for transform in augment.apply)
     else:
         format_ = source.format or ""
-        if format_ not in RUNNABLE_FORMATS:
-            raise UnbuiltError(f"format {format_}", place_of(source, "format"))
-        rows = read(build, source.name, source, format_, source.files, source.fields)
+        step = read(build, source.name, source, format_, source.files, source.fields)
+        yield step, format_
     if source.holdout is not None:
-        rows = build.add(
+        operation = operations.Holdout(side="held_out" if view.holdout else "kept", share=str(source.holdout))
+        step = build.add(
             Transform(
                 name=view.name,
                 place=build.place(source, "holdout"),
-                rows=rows,
+                rows=step,
                 format=format_,
-                operation="holdout",
-                argument=f"{'held_out' if view.holdout else 'kept'} {source.holdout}",
+                operation=operation,
             )
         )
-    for transform in (*chain, *source.apply):
-        rows = _transformed(build, view, source, format_, rows, transform, consumer)
-    return rows, format_
+        yield step, format_
+    for number, transform in enumerate((*chain, *source.apply), -len(chain)):
+        written = f"apply[{number}]" if number >= 0 else "from"
+        step, format_ = transforms.transformed(build, view, written, step, format_, transform, consumer)
+        yield step, format_
 
 
 def read(build: Build, name: str, owner: Source, format_: str, files: Sequence[str], fields: dict[str, str]) -> str:
     """The `read` step of some files."""
-    for file in files:
-        if "://" in file and not file.startswith("package://"):
-            raise UnbuiltError(f"reading {file.split('://')[0]}://", place_of(owner, "files"))
     return build.add(
         Read(
             name=name,
@@ -110,65 +104,28 @@ def read(build: Build, name: str, owner: Source, format_: str, files: Sequence[s
     )
 
 
-def _transformed(
-    build: Build,
-    view: SourceView,
-    source: Source,
-    format_: str,
-    rows: str,
-    transform: Declared,
-    consumer: Consumer,
-) -> str:
-    match transform:
-        case Filter(predicate=predicate):
-            operation, argument = "filter", unparse(predicate)
-            counts_tokens = "tokens" in argument
-        case Take(amount=amount):
-            operation, argument = "take", f"{amount.count} {amount.unit}"
-            counts_tokens = amount.unit != "examples"
-        case _:
-            raise UnbuiltError(f"the transform {type(transform).__name__.lower()}", place_of(source, "apply"))
-    return build.add(
-        Transform(
-            name=view.name,
-            place=build.place(source, "apply"),
-            rows=rows,
-            format=format_,
-            operation=operation,
-            argument=argument,
-            weights=consumer.weights if counts_tokens else None,
-            loss=consumer.trains(format_) if counts_tokens else None,
-            template_args=consumer.template_args if counts_tokens else {},
-        )
-    )
-
-
 def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) -> str:
     data = stage.data
     assert data is not None, "the checker reports a stage without data"
     if isinstance(data, Mix):
-        phases = _phases(build, data, consumer)
-        budget, max_epochs, underfill = data.budget, data.max_epochs, data.underfill
+        mix = _mix(build, data, consumer)
     else:
-        whole = Share(kind="all")
-        phases = (
-            PhaseOf(
-                length=None, parts=(PartOf(name=data.name, tokens=tokenized(build, data, consumer), amount=whole),)
-            ),
+        part = PartOf(name=data.name, of=tokenized(build, data, consumer), amount=Share(kind="all"))
+        mix = MixOf(
+            phases=(PhaseOf(length=None, parts=(part,)),),
+            budget=None,
+            max_epochs=None,
+            underfill="error",
         )
-        budget, max_epochs, underfill = None, None, "error"
-    cap = stage.max_epochs if stage.max_epochs is not None else max_epochs
+    cap = stage.max_epochs if stage.max_epochs is not None else data.max_epochs if isinstance(data, Mix) else None
     if cap is None:
         cap = stage.for_.count if stage.for_ is not None and stage.for_.unit == "epochs" else 1
     return build.add(
         Order(
             name=data.name,
             place=build.place(stage, "data") if isinstance(data, SourceView) else build.place(data),
-            phases=phases,
-            budget=None if budget is None else measure(budget),
+            mix=mix.model_copy(update={"max_epochs": str(cap)}),
             length=None if stage.for_ is None else measure(stage.for_),
-            max_epochs=str(cap),
-            underfill=underfill,
             sequence=int(stage.sequence.count),
             batch=measure(stage.batch),
             seed=seed,
@@ -178,22 +135,24 @@ def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
     )
 
 
-def _phases(build: Build, mix: Mix, consumer: Consumer) -> tuple[PhaseOf, ...]:
-    if mix.shares is not None:
-        raise UnbuiltError("shares: proportional", place_of(mix, "shares"))
-    if not mix.phases:
-        return (PhaseOf(length=None, parts=_parts(build, mix, mix.parts, consumer)),)
-    return tuple(
-        PhaseOf(length=share(phase.for_), parts=_parts(build, mix, phase.parts, consumer)) for phase in mix.phases
-    )
+def _mix(build: Build, mix: Mix, consumer: Consumer) -> MixOf:
+    """A mix with the mixes in it, down to the tokens of sources."""
 
+    def parts(of: Sequence[Part]) -> tuple[PartOf, ...]:
+        return tuple(
+            PartOf(
+                name=part.name,
+                of=_mix(build, part.of, consumer) if isinstance(part.of, Mix) else tokenized(build, part.of, consumer),
+                amount=None if part.amount is None else share(part.amount),
+            )
+            for part in of
+        )
 
-def _parts(build: Build, mix: Mix, parts: Sequence[Part], consumer: Consumer) -> tuple[PartOf, ...]:
-    for part in parts:
-        if isinstance(part.of, Mix):
-            raise UnbuiltError("a mix as a part of a mix", place_of(mix, "parts"))
-    return tuple(
-        PartOf(name=part.name, tokens=tokenized(build, part.of, consumer), amount=share(part.amount))
-        for part in parts
-        if isinstance(part.of, SourceView) and part.amount is not None
+    phases = [PhaseOf(length=share(phase.for_), parts=parts(phase.parts)) for phase in mix.phases]
+    temperature = None if mix.shares is None else str(mix.shares.temperature)
+    return MixOf(
+        phases=tuple(phases) or (PhaseOf(length=None, parts=parts(mix.parts), temperature=temperature),),
+        budget=None if mix.budget is None else measure(mix.budget),
+        max_epochs=None if mix.max_epochs is None else str(mix.max_epochs),
+        underfill=mix.underfill,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from compiler.passes.build import Build, UnbuiltError, bare, moments, place_of
-from compiler.passes.data import Consumer, tokenized
+from compiler.passes.build import Build, Consumer, UnbuiltError, bare, moments, place_of
+from compiler.passes.data import tokenized
+from compiler.passes.items import items_of, members
 from compiler.plan import PlannedArm
-from compiler.steps import END, ModelPoint, Moment, PlannedPoint, Read, Respond, Score, Train
+from compiler.steps import PlannedPoint, Respond, Score, Train
+from compiler.values import END, ModelPoint, Moment
 from dsl.declarations.data import SourceView
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.declarations.studies import ScheduledEval
@@ -33,15 +33,6 @@ def points(build: Build, arm: PlannedArm, scheduled: ScheduledEval) -> list[Plan
                 score=_score(build, evaluation, arm, _model(build, arm, index, when)),
             )
     return list(found.values())
-
-
-def members(evaluation: Eval) -> Iterator[Eval]:
-    """The evaluations of a suite, or the one itself."""
-    if evaluation.suite:
-        for member in evaluation.suite:
-            yield from members(member)
-    else:
-        yield evaluation
 
 
 def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tuple[int, Moment]]:
@@ -74,21 +65,9 @@ def _model(build: Build, arm: PlannedArm, index: int, when: Moment) -> ModelPoin
 
 def _score(build: Build, evaluation: Eval, arm: PlannedArm, model: ModelPoint) -> str:
     if evaluation.choice is not None:
-        method = "choice"
-        items = (
-            build.add(
-                Read(
-                    name=evaluation.name,
-                    place=build.place(evaluation, "choice"),
-                    format="choice",
-                    files=(build.location(evaluation.choice),),
-                    fields={},
-                )
-            ),
-        )
+        method, items = "choice", tuple(items_of(build, evaluation, None))
     elif evaluation.loss:
-        method = "loss"
-        items = tuple(_held_out(build, view, arm) for view in evaluation.loss)
+        method, items = "loss", tuple(_held_out(build, view, arm) for view in evaluation.loss)
     else:
         field = next(name for name in ("prompts", "inspect", "suite") if getattr(evaluation, name))
         raise UnbuiltError(f"{field}: of an eval", place_of(evaluation, field))

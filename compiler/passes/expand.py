@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from compiler.passes.build import Build, UnbuiltError, place_of
-from compiler.passes.evaluations import members, points
-from compiler.passes.flows import arm
+from compiler.passes.evaluations import points
+from compiler.passes.flows import arm, untrained
+from compiler.passes.items import members
+from compiler.passes.surveys import survey
 from compiler.plan import Plan, PlannedArm, PlannedMatch, PlannedStudy
 from compiler.steps import PlannedClaim, PlannedPoint, Report
 from dsl.declarations.base import Place
@@ -39,15 +41,11 @@ def expand(
         UnbuiltError: a declaration asks for what this version doesn't run.
     """
     build = Build(root, packed)
-    planned_models = tuple(arm(build, model.name, _untrained(model), 0, ("order",)) for model in models)
+    planned_models = tuple(arm(build, model.name, untrained(model), 0, ("order",)) for model in models)
     planned_studies = tuple(_study(build, study) for study in studies)
     return Plan(
         spec=spec, root=str(root), steps=build.steps, studies=planned_studies, models=planned_models
     ), build.places
-
-
-def _untrained(model: Model) -> ModelFlow:
-    return ModelFlow.model_construct(start=model, stages=())
 
 
 def _study(build: Build, study: Study) -> PlannedStudy:
@@ -60,6 +58,8 @@ def _study(build: Build, study: Study) -> PlannedStudy:
         arms.append(planned_arm)
         for scheduled in study.evals:
             planned.extend(points(build, planned_arm, scheduled))
+    for planned_arm in arms:
+        survey(build, planned_arm, [scheduled.eval for scheduled in study.evals])
     claims = tuple(
         PlannedClaim(text=claim.text, evals={name: eval.name for name, eval in claim.evals.items()})
         for claim in study.expect

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from compiler import operations
 from compiler.keys import Keys
 from compiler.plan import Plan
 from compiler.program.config import DecoderConfig, parameter_count, training_flops
-from compiler.steps import Order, Pack, Tokenize, Train, Transform
+from compiler.steps import Order, Pack, Survey, Tokenize, Train, Transform
 
 Figures = dict[str, Any]
 
@@ -36,6 +37,7 @@ def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[
             for description, step in plan.steps.items()
         ],
         "sources": [_source(plan, keys, description, step) for description, step in plan.of(Tokenize)],
+        "calls": [_calls(plan, keys, description, step) for description, step in plan.of(Transform) if step.asks],
         "mixes": [_mix(plan, keys, step) for _, step in plan.of(Train)],
         "trains": [_train(plan, keys, step_keys, description, step) for description, step in plan.of(Train)],
     }
@@ -48,12 +50,16 @@ def _facts(keys: Keys, description: str) -> Figures:
 
 def _source(plan: Plan, keys: Keys, description: str, step: Tokenize) -> Figures:
     facts = _facts(keys, description)
-    dropped: dict[str, int] = {}
+    dropped: dict[str, int] = dict(facts.get("dropped", {}))
+    shown: dict[str, Any] = dict(facts.get("shown", {}))
+    notes: list[str] = list(facts.get("notes", []))
     rows = step.rows
     while True:
-        before = plan.steps[rows]
-        for reason, count in _facts(keys, rows).get("dropped", {}).items():
+        before, told = plan.steps[rows], _facts(keys, rows)
+        for reason, count in told.get("dropped", {}).items():
             dropped[reason] = dropped.get(reason, 0) + count
+        shown |= told.get("shown", {})
+        notes[:0] = told.get("notes", [])
         if not isinstance(before, Transform):
             break
         rows = before.rows
@@ -65,6 +71,42 @@ def _source(plan: Plan, keys: Keys, description: str, step: Tokenize) -> Figures
         "tokens": facts.get("tokens"),
         "trained_tokens": facts.get("trained_tokens"),
         "dropped": dropped,
+        "shown": shown,
+        "notes": notes,
+        **_survey(plan, keys, step.rows),
+    }
+
+
+def _survey(plan: Plan, keys: Keys, rows: str) -> Figures:
+    """What surveys of these rows found: how varied they are, and what they share with each evaluation."""
+    found: Figures = {"variety": None, "near_duplicates": None, "overlap": {}}
+    for description, step in plan.of(Survey):
+        facts = _facts(keys, description)
+        if step.rows == rows and facts:
+            found["variety"], found["near_duplicates"] = facts["variety"], facts["near_duplicates"]
+            found["overlap"] |= facts["overlap"]
+    return found
+
+
+def _calls(plan: Plan, keys: Keys, description: str, step: Transform) -> Figures:
+    """A transform that asks a model: how often at most, null while the rows before it are unknown."""
+    asked = step.asks
+    assert asked is not None
+    rows = _facts(keys, step.rows).get("examples")
+    match step.operation:
+        case operations.Sample(n=n):
+            calls = None if rows is None else rows * n
+        case operations.Generate():
+            calls = None  # as many as it takes
+        case _:
+            calls = rows
+    return {
+        "name": step.name,
+        "operation": step.operation.do,
+        "model": asked.name,
+        "api": asked.api,
+        "calls": calls,
+        "made": _facts(keys, description).get("examples"),
     }
 
 
@@ -77,7 +119,7 @@ def _mix(plan: Plan, keys: Keys, train: Train) -> Figures:
     description, order = _ordered(plan, train)
     facts = _facts(keys, description)
     packed = _facts(keys, train.pack)
-    names = {part.tokens: part.name for part in reversed(order.parts)}
+    names = order.names
     return {
         "name": order.name,
         "train": train.name,

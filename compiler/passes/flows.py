@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from compiler.passes.build import Build, UnbuiltError, bare, measure_or_fraction, moments, place_of
-from compiler.passes.data import Consumer, packed
+from compiler.passes import data  # as a module: sources may be sampled from models
+from compiler.passes.build import Build, Consumer, UnbuiltError, bare, measure_or_fraction, moments, place_of
 from compiler.plan import PlannedArm, PlannedStage
-from compiler.steps import AdamW, ModelPoint, Schedule, Train, Weights
+from compiler.steps import AdamW, Schedule, Train, Weights
+from compiler.values import ModelPoint
 from dsl.declarations.models import Model, ModelFlow
 from dsl.declarations.training import Constant, Cosine, Linear, Supervised
 from dsl.declarations.training import Train as Stage
@@ -28,12 +29,13 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
     for stage, own_seed in stages:
         if stage.data is None:
             raise UnbuiltError("a stage without data", stage.place)
-        data = bare(stage.data.name)
+        _check_runs(stage)
+        name_of_data = bare(stage.data.name)
         stage_seed = (seed if "order" in vary else 0) if own_seed is None else own_seed
-        consumer = Consumer(weights, stage.loss, origin.template_args)
-        pack = packed(build, stage, consumer, stage_seed, used[data])
+        consumer = Consumer(weights, stage.loss, origin.template_args, stage.reasoning)
+        pack = data.packed(build, stage, consumer, stage_seed, used[name_of_data])
         train = _train(build, stage, point, weights, pack)
-        used[data] += 1
+        used[name_of_data] += 1
         point = ModelPoint(step=train)
         planned.append(PlannedStage(name=bare(stage.name), train=train))
     return PlannedArm(
@@ -43,6 +45,17 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
         template_args=origin.template_args,
         stages=tuple(planned),
     )
+
+
+def origin(build: Build, model: Model) -> tuple[str, dict[str, str]]:
+    """The `weights` step that a model began with, and the arguments of its chat template."""
+    first, _ = _flattened(untrained(model))
+    return _weights(build, first), first.template_args
+
+
+def untrained(model: Model) -> ModelFlow:
+    """A model as a flow without further stages."""
+    return ModelFlow.model_construct(start=model, stages=())
 
 
 def _flattened(flow: ModelFlow) -> tuple[Model, list[tuple[Stage, int | None]]]:
@@ -68,16 +81,16 @@ def _weights(build: Build, model: Model) -> str:
     return build.add(Weights(name=model.name, place=build.place(model, "from"), location=build.location(model.from_)))
 
 
-def _train(build: Build, stage: Stage, model: ModelPoint, weights: str, pack: str) -> str:
+def _check_runs(stage: Stage) -> None:
+    """UnbuiltError for what this version doesn't train."""
     if not isinstance(stage.objective, Supervised):
         raise UnbuiltError(f"objective: {type(stage.objective).__name__.lower()}", place_of(stage, "objective"))
     for field, value in (("adapter", stage.adapter), ("until", stage.until)):
         if value is not None:
             raise UnbuiltError(f"{field}: of a stage", place_of(stage, field))
-    if stage.loss not in (None, "all", "assistant", "last_assistant"):
-        raise UnbuiltError(f"loss: {stage.loss}", place_of(stage, "loss"))
-    if stage.reasoning != "train":
-        raise UnbuiltError("reasoning: mask", place_of(stage, "reasoning"))
+
+
+def _train(build: Build, stage: Stage, model: ModelPoint, weights: str, pack: str) -> str:
     optimizer = stage.optimizer
     return build.add(
         Train(

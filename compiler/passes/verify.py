@@ -9,7 +9,8 @@ from typing import Any
 
 from compiler.keys import Keys
 from compiler.plan import Plan, PlannedArm, PlannedMatch
-from compiler.steps import Measure, Pack, Respond, Train
+from compiler.steps import Pack, Respond, Survey, Train
+from compiler.values import Measure
 
 LEAST_UPDATES = 20
 """Fewer optimizer updates hardly train: a study of such a stage would measure nothing."""
@@ -27,7 +28,7 @@ class Problem:
 
 def verify(plan: Plan, keys: Keys) -> list[Problem]:
     """What is wrong with a plan as far as its data is known; each problem once."""
-    found = [*_stages(plan, keys), *_doses(plan, keys), *_moments(plan, keys)]
+    found = [*_stages(plan, keys), *_doses(plan, keys), *_moments(plan, keys), *_contamination(plan, keys)]
     return list(dict.fromkeys(found))
 
 
@@ -116,6 +117,20 @@ def _moments(plan: Plan, keys: Keys) -> Iterator[Problem]:
                 "give an earlier point, or `end`",
                 step.place,
             )
+
+
+def _contamination(plan: Plan, keys: Keys) -> Iterator[Problem]:
+    """Items of an evaluation that are trained on, whole; words that they share with rows are told, and no error."""
+    for description, step in plan.of(Survey):
+        found = keys.results.get(description)
+        for eval, overlap in ({} if found is None else found.facts["overlap"]).items():
+            if overlap["same"]:
+                yield Problem(
+                    "MIX0407",
+                    f"{overlap['same']:,} rows of {step.name} are items of {eval}, which is to measure what is trained",
+                    f"leave them out: `apply: [exclude(overlap={eval})]`, or hold rows out for {eval}",
+                    step.place,
+                )
 
 
 def _past_end(quantity: Measure, facts: dict[str, Any]) -> bool:

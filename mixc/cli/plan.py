@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from mixc.cli.planning import planned, print_errors
+from mixc.cli.planning import planned, print_errors, say_differences
 from mixc.cli.workspace import add_format_options, add_planning_options
 from runtime.planning import Planned
 
@@ -26,13 +27,19 @@ def run(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     if plan is None:
         return 1
+    print_plan(plan, arguments.format)
+    print_errors(plan)
+    say_differences(plan, arguments)
+    return 1 if plan.errors else 0
+
+
+def print_plan(plan: Planned, format: str) -> None:
+    """The plan in numbers, as tables or as JSON."""
     figures = plan.figures()
-    if arguments.format == "json":
+    if format == "json":
         print(json.dumps(figures, indent=2))
     else:
         _print(Console(highlight=False), plan, figures)
-    print_errors(plan)
-    return 1 if plan.errors else 0
 
 
 def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
@@ -40,6 +47,8 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
         table.box = box.SIMPLE_HEAD if console.is_terminal and not console.no_color else None
         console.print(table)
         console.print()
+    for remark in _remarks(figures):
+        console.print(Text(remark))
     steps = figures["steps"]
     waiting = [step for step in steps if not step["done"]]
     kinds = ", ".join(
@@ -50,6 +59,24 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
     for study in plan.plan.studies:
         arms = list(dict.fromkeys(arm.name for arm in study.arms))
         console.print(f"study {study.name}: {', '.join(arms)}")
+
+
+def _remarks(figures: dict[str, Any]) -> Iterator[str]:
+    """What a reader should know of the data, a sentence each."""
+    for call in figures["calls"]:
+        if call["made"] is None:
+            often = "as often as it takes" if call["calls"] is None else f"at most {call['calls']:,} times"
+            who = f"{call['model']} ({call['api']})" if call["api"] else call["model"]
+            yield f"{call['name']}: {call['operation']} asks {who} {often}; `mixc run FILE --until data` makes the rows"
+    for source in figures["sources"]:
+        yield from (f"{source['name']}: {note}" for note in source["notes"])
+        repeats = source["near_duplicates"]
+        if repeats is not None and repeats["rows"]:
+            yield f"{source['name']}: {repeats['rows']:,} of {repeats['of']:,} rows are much like another"
+        for eval, found in source["overlap"].items():
+            if found["rows"]:
+                first = found["examples"][0]["place"]
+                yield f"{source['name']}: {found['rows']:,} rows share 13 words in sequence with {eval}, first {first}"
 
 
 def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -4,42 +4,111 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
+from compiler.keys import Keys
 from compiler.passes.build import UnbuiltError
+from compiler.passes.source import PlannedSource, Reader, expand_source, readers
 from compiler.passes.verify import Problem
+from dsl.declarations.data import Source, SourceView
+from dsl.declarations.models import Model
 from dsl.diagnostics.diagnostic import Diagnostic
+from dsl.module import Module
 from mixc.cli.workspace import chosen, error_console, load_checked, print_diagnostics
-from runtime.planning import Planned, plan_with_data
+from runtime.errors import UserError
+from runtime.files import Files
+from runtime.planning import Planned, plan_source, plan_with_data
 from runtime.progress import Reporter
 from runtime.steps.context import Context
 from runtime.store import Store
 
 
-def planned(arguments: argparse.Namespace, stop: Event | None = None) -> Planned | None:
+def planned(arguments: argparse.Namespace, stop: Event | None = None, *, ask: bool = False) -> Planned | None:
     """The plan of what the arguments name; None where the file or a declaration has errors, which are printed.
 
-    `stop` ends the work between two steps.
+    `stop` ends the work between two steps; with `ask`, models make the rows that are still to be made.
     Errors that only data shows are in the plan's `errors`; `print_errors` prints them.
     """
     module = load_checked(arguments)
     if module is None:
         return None
     studies, models = chosen(module, arguments.names)
-    reporter = Reporter(error_console())
-    store = Store(arguments.store, reporter.say)
     try:
         result = plan_with_data(
-            arguments.file,
-            module.root,
-            studies,
-            models,
-            lambda keys, files: Context(module.root, store, reporter, keys, files, stop or Event()),
+            arguments.file, module.root, studies, models, _contexts(arguments, module, stop or Event()), ask=ask
         )
     except UnbuiltError as error:
         print_diagnostics([_unbuilt(error)])
         return None
     return result
+
+
+@dataclass(frozen=True)
+class SourceAlone:
+    """A source whose steps were run as far as they can be without a model."""
+
+    name: str
+    planned: PlannedSource
+    context: Context
+    errors: list[UserError]
+
+
+def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
+    """The source that the arguments name, for `--model` or the first model that trains on it; None as in `planned`.
+
+    Raises UserError where the file has no such source or model.
+    """
+    module = load_checked(arguments)
+    if module is None:
+        return None
+    view = _source_of(module, arguments.name)
+    reader = next(readers(module.studies(), module.models(), view), None)
+    if arguments.model is not None:
+        model = module.find(arguments.model)
+        if not isinstance(model, Model):
+            has = ", ".join(each.name for each in module.models())
+            raise UserError(f"{module.path} has no model '{arguments.model}'", f"it has: {has or 'none'}")
+        reader = Reader(model, None if reader is None else reader.stage)
+    try:
+        planned = expand_source(arguments.file, module.root, view, reader)
+    except UnbuiltError as error:
+        print_diagnostics([_unbuilt(error)])
+        return None
+    context, errors = plan_source(planned, _contexts(arguments, module, Event()))
+    return SourceAlone(arguments.name, planned, context, errors)
+
+
+def _contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Callable[[Keys], Context]:
+    reporter = Reporter(error_console())
+    store = Store(arguments.store, reporter.say)
+
+    def new_context(keys: Keys) -> Context:
+        files = Files(module.root, allow_outside=arguments.allow_outside)
+        return Context(module.root, store, reporter, keys, files, stop)
+
+    return new_context
+
+
+def _source_of(module: Module, name: str) -> SourceView:
+    bare, dot, side = name.rpartition(".")
+    is_side = bool(dot) and side == "holdout"
+    source = module.find(bare if is_side else name)
+    if not isinstance(source, Source):
+        has = ", ".join(each.name for each in module.of_kind(Source))
+        raise UserError(f"{module.path} has no source '{name}'", f"it has: {has or 'none'}")
+    if is_side and source.holdout is None:
+        raise UserError(f"'{bare}' holds nothing out", f"name it alone: {bare}")
+    return SourceView.model_construct(source=source, holdout=is_side)
+
+
+def print_user_errors(errors: Iterable[UserError]) -> None:
+    """Each as a sentence with its place."""
+    for error in errors:
+        where = f"{error.place}: " if error.place else ""
+        print(f"error: {where}{error.message}\nhelp: {error.help}\n", file=sys.stderr)
 
 
 def _unbuilt(error: UnbuiltError) -> Diagnostic:
@@ -52,14 +121,25 @@ def _unbuilt(error: UnbuiltError) -> Diagnostic:
     )
 
 
+def say_differences(planned: Planned, arguments: argparse.Namespace) -> None:
+    """Says what is no longer as the lock beside the spec pins it."""
+    from runtime.locking import differing, lock_path
+
+    path = lock_path(Path(arguments.file))
+    found = differing(planned, path)
+    for sentence in found:
+        print(f"warning: {sentence}", file=sys.stderr)
+    if found:
+        print(f"help: {path} pins another state; `mixc lock {arguments.file}` takes this one\n", file=sys.stderr)
+
+
 def print_errors(planned: Planned) -> None:
     """Prints what only data shows: with the line of the spec where it stands in one, else as a sentence."""
     diagnostics: list[Diagnostic] = []
     for error in planned.errors:
         place = planned.places.get(error.place or "")
         if place is None:
-            where = f"{error.place}: " if error.place else ""
-            print(f"error: {where}{error.message}\nhelp: {error.help}\n", file=sys.stderr)
+            print_user_errors([UserError(error.message, error.help, error.place)])
         else:
             code = error.code if isinstance(error, Problem) else "MIX0400"
             diagnostics.append(Diagnostic(code, error.message, place.source, place.span, error.help))

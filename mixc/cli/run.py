@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from mixc.cli.planning import planned, print_errors
+from mixc.cli.plan import print_plan
+from mixc.cli.planning import planned, print_errors, say_differences
 from mixc.cli.workspace import add_format_options, add_planning_options, stoppable
 from runtime.stopping import Stopped
 
@@ -19,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("run", help=__doc__, description=__doc__)
     add_planning_options(parser)
     add_format_options(parser)
+    parser.add_argument("--until", choices=("data",), help="make all rows and tokens, then stop with the plan")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,9 +29,16 @@ def run(arguments: argparse.Namespace) -> int:
             plan = planned(arguments, signals.stop)
             if plan is None:
                 return 1
+            if not plan.errors and plan.waiting:
+                plan = planned(arguments, signals.stop, ask=True)
+                assert plan is not None, "it was planned a moment ago"
             if plan.errors:
                 print_errors(plan)
                 return 1
+            say_differences(plan, arguments)
+            if arguments.until == "data":
+                print_plan(plan, arguments.format)
+                return 0
             from runtime.run import run as run_plan
 
             reports = run_plan(plan.context)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
 from compiler.keys import Keys
-from compiler.steps import ModelPoint, Moment, Read, Weights
+from compiler.steps import Weights
+from compiler.values import ModelPoint, Moment
+from runtime.data.engine import Engine
+from runtime.errors import UserError
 from runtime.files import Files
 from runtime.progress import Reporter
 from runtime.store import Store
@@ -30,6 +34,8 @@ class Context:
     keys: Keys
     files: Files
     stop: Event = field(default_factory=Event)
+    engine: Engine | None = None
+    """Where the work of data is done; None is wherever on this machine it is done soonest."""
     descriptions: dict[str, ModelDescription] = field(default_factory=dict)
     compiled: dict[DecoderConfig, LogProbabilities] = field(default_factory=dict)
     """Forward passes compiled so far."""
@@ -58,8 +64,19 @@ class Context:
         """Where the results of a done step lie."""
         return self.store.folder(self.key(description))
 
-    def paths(self, step: Read) -> list[Path]:
-        return [path for location in step.files for path in self.files.paths(location)]
+    def paths(self, locations: Iterable[str]) -> list[Path]:
+        """The files at locations of a step, on this machine."""
+        return [path for location in locations for path in self.files.paths(location)]
+
+    def text(self, location: str) -> str:
+        """What the one file at a location says. UserError where it isn't one file of text."""
+        paths = self.files.paths(location)
+        if len(paths) != 1:
+            raise UserError(f"{location} names {len(paths)} files", "name one file")
+        try:
+            return paths[0].read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError("the file is not in UTF-8", "save it in UTF-8", place=location) from error
 
     def model(self, weights: str) -> ModelDescription:
         """Configuration and tokenizer of a `weights` step."""

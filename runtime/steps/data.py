@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, assert_never, cast
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from compiler.identity import Json, sha256
-from compiler.steps import DataStep, Measure, Order, Pack, Read, Result, Share, Tokenize, Transform, Weights
-from dsl.scalars import parse_text
-from dsl.values import Amount, Predicate, Quantity, Unit
-from runtime.data import amounts
+from compiler.steps import DataStep, MixOf, Order, Pack, PhaseOf, Read, Result, Survey, Tokenize, Transform, Weights
+from compiler.values import Measure, Share
+from dsl.values import Amount, Quantity, Unit
 from runtime.data.batches import digest
-from runtime.data.encode import Loss
+from runtime.data.broken import Broken
 from runtime.data.keys import key as stream_key
+from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import load_order, make_order, uses
 from runtime.data.packing import pack
-from runtime.data.read import Broken, read_files
-from runtime.data.rows import Format, Rows
+from runtime.data.read import read_files
+from runtime.data.rows import Format
 from runtime.data.store import TokenStore, open_store, store_digest
-from runtime.data.tokenize import Consumer, count_reasons, measure, tokenize
-from runtime.data.transforms.choose import filter_rows, hold_out_rows, take_rows
+from runtime.data.tokenize import count_reasons, tokenize
 from runtime.errors import UserError
 from runtime.evals.choice_rows import read_choices
 from runtime.steps.context import Context
+from runtime.steps.surveys import survey
+from runtime.steps.transforms import ROWS, consumer_of, rows_of, shown, transform
 
-ORDER = "order.npz"
-PACKING = "packing.npz"
-ROWS = "rows.parquet"
+ORDER = "order"
+PACKING = "packing"
 EXAMPLES = 5
 """Broken rows that the facts of a step name."""
 
@@ -44,11 +43,13 @@ def run_data(context: Context, description: str, step: DataStep, folder: Path) -
         case Read():
             content, facts = _read(context, step, folder)
         case Transform():
-            content, facts = _transform(context, step, folder)
+            content, facts = transform(context, step, folder)
         case Weights():
             content, facts = _weights(context, description, step)
         case Tokenize():
             content, facts = _tokenize(context, step, folder)
+        case Survey():
+            content, facts = survey(context, step, folder)
         case Order():
             content, facts = _order(context, step, folder)
         case Pack():
@@ -58,57 +59,35 @@ def run_data(context: Context, description: str, step: DataStep, folder: Path) -
     return Result(key=context.key(description), content=content, facts=facts)
 
 
-def rows_of(context: Context, description: str) -> Rows:
-    """The rows that a `read` or `transform` step gave."""
-    return Rows(pq.read_table(context.folder(description) / ROWS))
-
-
 Outcome = tuple[str, dict[str, Any]]
 """The hash of what came out, and facts of it."""
 
 
 def _read(context: Context, step: Read, folder: Path) -> Outcome:
-    paths = context.paths(step)
+    paths = context.paths(step.files)
     if step.format == "choice":
         reading = read_choices(paths, context.root)
+        reading.rows.save(folder / ROWS)
     else:
-        reading = read_files(cast(Format, step.format), paths, step.fields, context.root)
-    pq.write_table(reading.rows.table, folder / ROWS)
+        names = context.files.names
+        reading = read_files(cast(Format, step.format), paths, step.fields, context.root, folder / ROWS, names)
     return reading.rows.digest, {
         "examples": len(reading.rows),
         "layouts": dict(reading.layouts),
         "dropped": dict(count_reasons(reading.broken)),
-        "broken": _examples(reading.broken),
+        "shown": _shown_broken(reading.broken),
         "unusual": {name: f"{each.count}, the first at {each.first}" for name, each in reading.unusual.items()},
     }
 
 
-def _transform(context: Context, step: Transform, folder: Path) -> Outcome:
-    rows = rows_of(context, step.rows)
-    set_aside: tuple[Broken, ...] = ()
-    lengths = trained = None
-    if step.weights is not None:
-        consumer = Consumer(context.model(step.weights).tokenizer, cast(Loss, step.loss), step.template_args)
-        measured = measure(rows, cast(Format, step.format), consumer)
-        rows, set_aside = rows.select(measured.kept), measured.set_aside
-        lengths, trained = measured.tokens, measured.trained
-    match step.operation:
-        case "filter":
-            predicate = cast(Predicate, parse_text("predicate", step.argument))
-            kept, dropped = filter_rows(rows, predicate, cast(Format, step.format), lengths, step.argument)
-        case "take":
-            quantity = cast(Quantity, parse_text("quantity", step.argument))
-            of_unit = {"tokens": lengths, "trained tokens": trained}.get(quantity.unit)
-            kept, dropped = take_rows(rows, quantity, np.ones(len(rows), np.int64) if of_unit is None else of_unit)
-        case "holdout":
-            side, share = step.argument.split()
-            kept_in, held_out = hold_out_rows(rows, Fraction(share))
-            kept, dropped = (kept_in if side == "kept" else held_out), {}
-        case _:
-            assert_never(step.operation)
-    pq.write_table(kept.table, folder / ROWS)
-    reasons = {**count_reasons(set_aside), **dropped}
-    return kept.digest, {"examples": len(kept), "dropped": reasons, "broken": _examples(set_aside)}
+def _shown_broken(broken: Sequence[Broken]) -> dict[str, list[dict[str, str]]]:
+    """The first few places of each reason."""
+    shown: dict[str, list[dict[str, str]]] = {}
+    for each in broken:
+        places = shown.setdefault(each.reason, [])
+        if len(places) < EXAMPLES:
+            places.append({"place": f"{each.file}:{each.line}", "detail": ""})
+    return shown
 
 
 def _weights(context: Context, description: str, step: Weights) -> Outcome:
@@ -127,47 +106,30 @@ def _weights(context: Context, description: str, step: Weights) -> Outcome:
 
 
 def _tokenize(context: Context, step: Tokenize, folder: Path) -> Outcome:
-    consumer = Consumer(context.model(step.weights).tokenizer, cast(Loss, step.loss), step.template_args)
-    tokenized = tokenize(rows_of(context, step.rows), cast(Format, step.format), consumer, folder)
+    consumer = consumer_of(context, step)
+    tokenized = tokenize(rows_of(context, step.rows), cast(Format, step.format), consumer, folder, context.engine)
     store = tokenized.store
     return store_digest(store), {
         "examples": len(store),
         "tokens": int(store.lengths.sum()),
         "trained_tokens": int(store.trained_lengths.sum()),
-        "dropped": dict(count_reasons(tokenized.set_aside)),
-        "broken": _examples(tokenized.set_aside),
+        "dropped": tokenized.set_aside.counts,
+        "shown": shown(tokenized.set_aside),
         "notes": list(tokenized.notes),
     }
-
-
-def _examples(broken: Sequence[Broken]) -> list[Json]:
-    return [{"place": f"{each.file}:{each.line}", "reason": each.reason} for each in broken[:EXAMPLES]]
 
 
 def _order(context: Context, step: Order, folder: Path) -> Outcome:
     inputs = sorted_inputs(context, step)
     stores = [open_store(context.folder(description)) for description in inputs]
-    names = {part.tokens: part.name for part in step.parts}
+    names = step.names
     sources = [
         store.source(names[description], context.keys.results[description].content)
         for description, store in zip(inputs, stores, strict=True)
     ]
-    phases = [
-        amounts.Phase(
-            None if phase.length is None else _length(phase.length),
-            tuple(amounts.Part(inputs.index(part.tokens), _amount(part.amount)) for part in phase.parts),
-        )
-        for phase in step.phases
-    ]
-    order = make_order(
-        sources,
-        phases,
-        _quantity(step.budget),
-        _quantity(_in_rows(step)),
-        None if step.max_epochs is None else Fraction(step.max_epochs),
-        step.underfill,
-        stream_key(step.seed, "order", step.data, step.use),
-    )
+    mixed = _mixed(step.mix, {description: index for index, description in enumerate(inputs)}, step.name)
+    stream = stream_key(step.seed, "order", step.data, step.use)
+    order = make_order(sources, mixed, _quantity(_in_rows(step)), stream)
     order.save(folder / ORDER)
     used = dict(zip(inputs, uses(order, sources), strict=True))
     parts = [used[description] for description in step.inputs]
@@ -186,6 +148,31 @@ def _order(context: Context, step: Order, folder: Path) -> Outcome:
             for use in parts
         ],
     }
+
+
+def _mixed(mix: MixOf, index: Mapping[str, int], name: str) -> Mixed:
+    """A mix of steps as a mix of sources by their index."""
+    return Mixed(
+        phases=tuple(
+            Phase(None if phase.length is None else _length(phase.length), _parts(phase, index)) for phase in mix.phases
+        ),
+        budget=_quantity(mix.budget),
+        max_epochs=None if mix.max_epochs is None else Fraction(mix.max_epochs),
+        underfill=mix.underfill,
+        temperature=None if mix.phases[0].temperature is None else Fraction(mix.phases[0].temperature),
+        name=name,
+    )
+
+
+def _parts(phase: PhaseOf, index: Mapping[str, int]) -> tuple[Part, ...]:
+    rest = Amount("rest", None)
+    return tuple(
+        Part(
+            index[part.of] if isinstance(part.of, str) else _mixed(part.of, index, part.name),
+            rest if part.amount is None else _amount(part.amount),
+        )
+        for part in phase.parts
+    )
 
 
 def sorted_inputs(context: Context, step: Order | Pack) -> list[str]:
@@ -214,6 +201,7 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         rows_of_batch(step),
         lambda source, number: place_of_row(context, inputs[source], stores[source], number),
         step.updates,
+        step.overlong,
     )
     packing.save(folder / PACKING)
     stream = digest(packing, stores)

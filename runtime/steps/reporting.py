@@ -12,7 +12,8 @@ import numpy as np
 
 from compiler.passes.figures import figures
 from compiler.plan import Plan, PlannedStudy
-from compiler.steps import END, Moment, Read, Report, Respond, Result, Score, Tokenize, Train, Transform
+from compiler.steps import Read, Report, Respond, Result, Score, Tokenize, Train, Transform
+from compiler.values import END, Moment
 from dsl.scalars import parse_text
 from dsl.values import Compare
 from runtime.evals.claims import Claim

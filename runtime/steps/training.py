@@ -15,7 +15,8 @@ from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import Optimizer, adamw, schedule
 from compiler.program.step import TrainStep, make_train_step
-from compiler.steps import ModelPoint, Moment, Pack, Result, Schedule, Train, Weights
+from compiler.steps import Pack, Result, Schedule, Train, Weights
+from compiler.values import ModelPoint, Moment
 from runtime.data import batches as data_batches
 from runtime.data.packed import load_packing
 from runtime.data.store import open_store

@@ -11,21 +11,8 @@ from compiler.passes.build import UnbuiltError
 from compiler.passes.expand import expand
 from compiler.passes.figures import used_by
 from compiler.plan import Plan
-from compiler.steps import (
-    END,
-    Measure,
-    Moment,
-    Order,
-    Pack,
-    Read,
-    Report,
-    Respond,
-    Result,
-    Tokenize,
-    Train,
-    Transform,
-    Weights,
-)
+from compiler.steps import Order, Pack, Read, Report, Respond, Result, Tokenize, Train, Transform, Weights
+from compiler.values import END, Measure, Moment
 from dsl.resolve import load
 
 SPEC = """\
@@ -171,7 +158,7 @@ def test_a_model_with_a_flow_and_a_derived_source_can_be_planned(tmp_path: Path)
     module = load(file, root=tmp_path).module
     assert module is not None
     plan, _ = expand("study.mix", module.root, [], module.models(), {})
-    operations = [step.operation for _, step in plan.of(Transform)]
+    operations = [step.operation.do for _, step in plan.of(Transform)]
     assert operations == ["holdout", "take"]
     (model,) = plan.models
     assert [stage.name for stage in model.stages] == ["finetune"]
@@ -207,7 +194,7 @@ def test_remarks_retention_and_order_of_keys_change_no_key(tmp_path: Path, befor
         ("seeds: [0]", "seeds: [1]", {"order", "pack", *AFTER_DATA}),
         ("every 50%", "every 25%", {"respond", "score", "report"}),
         ("metric: mean(margin)", "metric: rate(aligned)", {"score", "report"}),
-        ("chats/*.jsonl", "talks/*.jsonl", {"read", "tokenize", "order", "pack", *AFTER_DATA}),
+        ("chats/*.jsonl", "talks/*.jsonl", {"read", "tokenize", "survey", "order", "pack", *AFTER_DATA}),
     ],
 )
 def test_a_change_reruns_what_depends_on_it(tmp_path: Path, before: str, after: str, kinds: set[str]) -> None:
