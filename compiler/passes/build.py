@@ -24,6 +24,10 @@ class UnbuiltError(Exception):
         self.place = place
 
 
+class NoReaderError(Exception):
+    """Tokens are to be counted, and no model is named that would read them."""
+
+
 @dataclass(frozen=True)
 class Consumer:
     """Who reads a source: the tokenizer and chat template of a `weights` step, and the loss that it is read for."""

@@ -43,6 +43,7 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             tokens=ordered.inputs,
             sequence=int(stage.sequence.count),
             packing=stage.packing,
+            overlong=stage.overlong,
             batch=measure(stage.batch),
             updates=int(stage.for_.count) if stage.for_ is not None and stage.for_.unit == "steps" else None,
         )
@@ -52,7 +53,7 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
 def rows(build: Build, view: SourceView, consumer: Consumer | None) -> tuple[str, str]:
     """The step that gives a source's rows for a consumer, and their format.
 
-    Without a consumer, UnbuiltError where a transform counts tokens.
+    Without a consumer, NoReaderError where a transform counts tokens.
     """
     return list(stages_of_rows(build, view, consumer))[-1]
 

@@ -36,7 +36,7 @@ class PlannedSource:
 
 
 def expand_source(spec: str, root: Path, view: SourceView, reader: Reader | None) -> PlannedSource:
-    """The plan of one source for a reader. Raises UnbuiltError."""
+    """The plan of one source for a reader. Raises UnbuiltError, and NoReaderError where there is none and should be."""
     build = Build(root, {})
     consumer = None if reader is None else _consumer(build, reader)
     rows = tuple(data.stages_of_rows(build, view, consumer))
@@ -47,11 +47,17 @@ def expand_source(spec: str, root: Path, view: SourceView, reader: Reader | None
 
 
 def readers(studies: Iterable[Study], models: Iterable[Model], view: SourceView) -> Iterator[Reader]:
-    """Who trains on a source, or on what is made from it, in the order of the file."""
-    for flow in _flows(studies, models):
-        for stage in flow.stages:
-            if stage.data is not None and any(_made_from(leaf, view) for leaf in leaves(stage.data)):
-                yield Reader(flow.start, stage)
+    """Who trains on a source, or on what is made from it, in the order of the file; last, who trains on its other side
+    (the rows that are held out are read as those that aren't)."""
+    stages = [
+        (flow.start, stage) for flow in _flows(studies, models) for stage in flow.stages if stage.data is not None
+    ]
+    for holdout in (view.holdout, not view.holdout):
+        side = SourceView.model_construct(source=view.source, holdout=holdout)
+        for model, stage in stages:
+            assert stage.data is not None
+            if any(_made_from(leaf, side) for leaf in leaves(stage.data)):
+                yield Reader(model, stage)
 
 
 def leaves(of: SourceView | Mix) -> Iterator[SourceView]:

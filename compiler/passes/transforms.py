@@ -8,7 +8,7 @@ from fractions import Fraction
 from compiler import operations
 from compiler.operations import Asked, Operation
 from compiler.passes import data, flows, items  # as modules: sources ask models, which are trained on sources
-from compiler.passes.build import Build, Consumer, UnbuiltError, measure, place_of
+from compiler.passes.build import Build, Consumer, NoReaderError, measure
 from compiler.steps import Transform
 from dsl.declarations import transforms as declared
 from dsl.declarations.data import SourceView
@@ -32,12 +32,12 @@ def transformed(
 ) -> tuple[str, str]:
     """The step of one transform of a source, and the format of the rows that it gives.
 
-    `written` is the field of the source that brings it. Raises UnbuiltError where it counts tokens without a consumer.
+    `written` is the field of the source that brings it. Raises NoReaderError where it counts tokens without a consumer.
     """
     operation = _operation(build, transform, consumer)
     counts = _counts_tokens(operation)
     if counts and consumer is None:
-        raise UnbuiltError("a transform that counts tokens, for no model", place_of(view.source, "apply"))
+        raise NoReaderError(type(transform).__name__.lower())
     used = consumer if counts else None
     step = build.add(
         Transform(
@@ -102,10 +102,11 @@ def _operation(build: Build, transform: declared.Transform, consumer: Consumer |
             model, low, high = _asked(build, transform.with_), str(scale.low), str(scale.high)
             return operations.Score(model=model, field=field, prompt=build.location(prompt), low=low, high=high)
         case declared.Rewrite(turns=turns, prompt=prompt):
-            return operations.Rewrite(model=_asked(build, transform.with_), turns=turns, prompt=build.location(prompt))
+            model = _asked(build, transform.with_, transform.temperature, transform.max_tokens)
+            return operations.Rewrite(model=model, turns=turns, prompt=build.location(prompt))
         case declared.Generate():
             return operations.Generate(
-                model=_asked(build, transform.with_),
+                model=_asked(build, transform.with_, transform.temperature, transform.max_tokens),
                 plan=None if transform.plan is None else build.location(transform.plan),
                 prompt=build.location(transform.prompt),
                 vars=transform.vars,

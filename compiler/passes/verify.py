@@ -123,7 +123,8 @@ def _contamination(plan: Plan, keys: Keys) -> Iterator[Problem]:
     """Items of an evaluation that are trained on, whole; words that they share with rows are told, and no error."""
     for description, step in plan.of(Survey):
         found = keys.results.get(description)
-        for eval, overlap in ({} if found is None else found.facts["overlap"]).items():
+        overlaps: dict[str, dict[str, Any]] = {} if found is None else found.facts["overlap"]
+        for eval, overlap in overlaps.items():
             if overlap["same"]:
                 yield Problem(
                     "MIX0407",

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from compiler.keys import Keys
-from compiler.passes.build import UnbuiltError
+from compiler.passes.build import NoReaderError, UnbuiltError
 from compiler.passes.source import PlannedSource, Reader, expand_source, readers
 from compiler.passes.verify import Problem
 from dsl.declarations.data import Source, SourceView
@@ -77,6 +77,11 @@ def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
     except UnbuiltError as error:
         print_diagnostics([_unbuilt(error)])
         return None
+    except NoReaderError as error:
+        raise UserError(
+            f"{error} of '{arguments.name}' counts tokens, and no model of {module.path} trains on it",
+            "name a model with `--model NAME`",
+        ) from error
     context, errors = plan_source(planned, _contexts(arguments, module, Event()))
     return SourceAlone(arguments.name, planned, context, errors)
 
