@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "constraints.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 PEER_PYTHON = "3.11"
-EXTRAS = ("local", "dev", "inspect")
+EXTRAS = ("local", "inspect", "remote", "ray", "dev")
 PLATFORMS = {
     machine: [f"manylinux{tag}_{machine}" for tag in ("_2_28", "_2_27", "_2_17", "2014")]
     for machine in ("x86_64", "aarch64")
@@ -67,13 +67,13 @@ def main() -> int:
                 here = Path(folder) / "peer.txt"
                 here.write_text(pins(found[python]))
                 peer = resolve(pip, [*wanted, *groups["peer"]], [str(here)], *options)
-                model = resolve(pip, groups["model"], [], *options, "--no-deps")
+                models = resolve(pip, groups["model"] + groups["embedding"], [], *options, "--no-deps")
         if PEER_PYTHON not in found:
             print(f"python{PEER_PYTHON} is needed in PATH", file=sys.stderr)
             return 1
 
         peer = {name: version for name, version in peer.items() if name not in found[PEER_PYTHON]}
-        lines = merged({python: pinned | model for python, pinned in found.items()})
+        lines = merged({python: pinned | models for python, pinned in found.items()})
         header = HEADER.format(pythons=", ".join(PYTHONS), machines=" and ".join(PLATFORMS), extras=", ".join(EXTRAS))
         text = header + "\n".join(lines) + "\n" + PEER_HEADER
         text += "".join(

@@ -19,12 +19,12 @@ from compiler.values import EXECUTION, REMARK, RETENTION, Measure, ModelPoint, M
 
 REVISIONS = {
     "read": 1,
-    "transform": 1,
+    "transform": 2,
     "weights": 1,
-    "tokenize": 1,
+    "tokenize": 2,
     "survey": 1,
-    "order": 1,
-    "pack": 1,
+    "order": 2,
+    "pack": 2,
     "train": 1,
     "respond": 1,
     "score": 1,

@@ -11,6 +11,7 @@ from typing import Any
 from dsl.arguments import applied
 from dsl.bind_scalar import NO_VALUE, Names, Where, measured, moments, one_of, parsed, typed
 from dsl.declarations.base import Written
+from dsl.declarations.installed import WithPlugIns, mistake, offers
 from dsl.declarations.shapes import (
     AnyOf,
     BuiltIn,
@@ -37,6 +38,7 @@ from dsl.describe import (
     known_help,
     unknown_field_help,
 )
+from dsl.diagnostics.suggest import nearest
 from dsl.hole import HOLE
 from dsl.names import meaning
 from dsl.scalars import ScalarError, ScalarKind, parse_scalar
@@ -236,15 +238,27 @@ def _built_in(shape: BuiltIn, term: Atom | Table | Applied, where: Where, names:
         return HOLE
     model = shape.table.get(call.name.text)
     if model is None:
-        message = f"unknown built-in '{call.name.text}' for {where}"
-        help = inner_help(call.name.text, shape) or known_help(call.name.text, shape.table)
-        names.reports.error("MIX0209", message, call.scope.source, call.name.span, help)
+        _unknown_built_in(shape, call, where, names)
         return HOLE
     owner = f"{call.name.text} of {where.owner}"
     cells = arguments(model, call, owner, names)
     place = call, call.name.span
     is_whole = where.is_whole and not _has_strays(call, model)
     return _construct(model, bind_fields(model, cells, owner, place, names, is_whole=is_whole))
+
+
+def _unknown_built_in(shape: BuiltIn, call: Applied, where: Where, names: Names) -> None:
+    word, source, span = call.name.text, call.scope.source, call.name.span
+    has_plug_ins = isinstance(shape.table, WithPlugIns)
+    if has_plug_ins and (wrong := mistake(word)) is not None:
+        names.reports.error("MIX0225", wrong.message, source, span, wrong.help)
+        return
+    help = inner_help(word, shape) or known_help(word, shape.table)
+    if has_plug_ins:
+        near = nearest(word, [*shape.table, *offers()])
+        help = f"did you mean '{near}'? If not, install" if near else f"{help}; for another, install"
+        help += " the package that has it"
+    names.reports.error("MIX0209", f"unknown built-in '{word}' for {where}", source, span, help)
 
 
 def _has_strays(call: Applied, model: type[Written]) -> bool:

@@ -16,7 +16,7 @@ from dsl.declarations import KINDS
 from dsl.declarations.base import Declaration, Place
 from dsl.declarations.shapes import Claimed, FlowOf, Reference
 from dsl.declarations.studies import Study
-from dsl.describe import known_help
+from dsl.describe import alternatives, known_help
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.extends import extended, orphaned, replaced
 from dsl.files import NAME, Loader, Parses, Read, project_root, read_text
@@ -332,7 +332,8 @@ class Resolver:
 
     def _cycle(self, ring: list[Definition], atom: Atom) -> None:
         message = "a cycle: " + " -> ".join(one.name for one in ring)
-        help = "a declaration can't be made from itself; name another in one of these places"
+        places = alternatives(f"{one.name} ({_line(one)})" for one in ring[:-1])
+        help = f"a declaration can't be made from itself; name another in {places}"
         self.reports.error("MIX0213", message, atom.scope.source, atom.span, help)
 
     def _too_deep(self, span: Span, scope: Scope) -> None:
@@ -350,6 +351,11 @@ class Resolver:
             else f"declare it: 'let:', below it '{name}: …'"
         )
         self.reports.error("MIX0217", f"unknown constant '${name}'", term.scope.source, term.span, help)
+
+
+def _line(definition: Definition) -> str:
+    source = definition.scope.source
+    return f"{source.path}:{source.position(definition.key.span.start)[0]}"
 
 
 def _text(cell: Cell) -> str:

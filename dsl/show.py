@@ -12,7 +12,9 @@ from typing import Any, cast
 from dsl.declarations.base import Declaration, Place, Written
 from dsl.declarations.data import Source, SourceFlow, SourceView
 from dsl.declarations.evals import Eval
+from dsl.declarations.installed import word_of
 from dsl.declarations.models import ModelFlow
+from dsl.declarations.plug_ins import PlugIn
 from dsl.declarations.shapes import AnyOf, BuiltIn, Claimed, FlowOf, ListOf, MappingOf, OneKey, Record, Shape, Typed
 from dsl.declarations.training import Train
 from dsl.flows import has_holdout
@@ -219,6 +221,8 @@ def _location(text: str, place: Place | None) -> str:
 
 
 def _word(table: Mapping[str, type[Written]], value: Written) -> str:
+    if isinstance(value, PlugIn):
+        return word_of(value)
     return next(word for word, model in table.items() if model is type(value))
 
 

@@ -18,6 +18,9 @@ class UserError(Exception):
         self.help = help
         self.place = place
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str | None]]:
+        return UserError, (self.message, self.help, self.place)
+
     def __str__(self) -> str:
         where = "" if self.place is None else f"{self.place}: "
         return f"{where}{self.message}\nhelp: {self.help}"

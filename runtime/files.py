@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compiler.lock import PinnedFile, PinnedLocation
+from compiler.operations import locations_of
 from compiler.plan import Plan
-from compiler.steps import AnyStep, Read, Weights
-from runtime.data.read import expand
+from compiler.steps import AnyStep, Read, Transform, Weights
 from runtime.errors import UserError
+from runtime.located import Place, is_remote, locate, locate_weights
 from runtime.weights.location import resolve
 
 
 @dataclass
 class Files:
-    """Locations looked up so far. `digests` are the SHA-256 of the files at each, in the order of their paths."""
+    """Locations looked up so far.
+
+    Attributes:
+        root: the project's folder; paths are relative to it.
+        digests: the SHA-256 of the files at each location, in the order of their names.
+        allow_outside: data may lie outside of `root`.
+        pinned: what a lock keeps of each location.
+        names: what files that were fetched are called.
+    """
 
     root: Path
     digests: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    found: dict[str, list[Path]] = field(default_factory=dict)
+    allow_outside: bool = False
+    pinned: dict[str, PinnedLocation] = field(default_factory=dict)
+    names: dict[Path, str] = field(default_factory=dict)
+    _places: dict[str, Place] = field(default_factory=dict)
 
     def look_up(self, plan: Plan) -> list[UserError]:
         """Finds and hashes the files of every step; what can't be found is an error with the step's place."""
@@ -29,9 +41,7 @@ class Files:
                 if location in self.digests:
                     continue
                 try:
-                    paths = self._find(step, location)
-                    self.digests[location] = tuple(_digest(path) for path in paths)
-                    self.found[location] = paths
+                    self._look_up(location, self._locate(step, location))
                 except UserError as error:
                     errors.append(UserError(error.message, error.help, step.place or error.place))
                 except OSError as error:
@@ -40,19 +50,47 @@ class Files:
                     )
         return errors
 
-    def _find(self, step: AnyStep, location: str) -> list[Path]:
-        if isinstance(step, Weights):
-            path = resolve(location, self.root)
-            return [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
-        return expand([location], self.root)
-
     def paths(self, location: str) -> list[Path]:
-        """The files at a location that was looked up."""
-        return self.found[location]
+        """The files at a location that was looked up, on this machine; fetched if need be. Raises UserError."""
+        paths: list[Path] = []
+        for file in self._places[location].files:
+            path = file.fetch()
+            self.names[path] = file.shown
+            paths.append(path)
+        return paths
 
     def model(self, location: str) -> Path:
-        """The file or folder of a model."""
-        return resolve(location, self.root)
+        """The file or folder of a model, fetched if need be.
+
+        Raises UserError where it isn't there, or is elsewhere and no longer what was looked up.
+        """
+        if not is_remote(location):
+            return resolve(location, self.root)
+        if location not in self._places:  # a plan of another day
+            place = locate_weights(location, self.root)
+            known = self.digests.get(location)
+            if known is not None and known != tuple(file.digest() for file in place.files):
+                raise UserError(
+                    f"{location} is no longer the model that this ran with",
+                    "name the revision that it was: hf://ORGANISATION/NAME@COMMIT",
+                )
+            self._places[location] = place
+        return self._places[location].whole()
+
+    def _locate(self, step: AnyStep, location: str) -> Place:
+        if isinstance(step, Weights):
+            return locate_weights(location, self.root)
+        return locate(location, self.root, allow_outside=self.allow_outside)
+
+    def _look_up(self, location: str, place: Place) -> None:
+        digests = tuple(file.digest() for file in place.files)
+        pinned = (
+            PinnedFile(name=file.name, sha256=digest, bytes=file.size)
+            for file, digest in zip(place.files, digests, strict=True)
+        )
+        self.digests[location] = digests
+        self.pinned[location] = PinnedLocation(files=tuple(pinned), revision=place.revision)
+        self._places[location] = place
 
 
 def _locations(step: AnyStep) -> tuple[str, ...]:
@@ -61,10 +99,7 @@ def _locations(step: AnyStep) -> tuple[str, ...]:
             return files
         case Weights(location=location):
             return (location,)
+        case Transform(operation=operation):
+            return locations_of(operation)
         case _:
             return ()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

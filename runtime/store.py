@@ -14,7 +14,8 @@ from threading import Event
 
 from pydantic import Field, ValidationError
 
-from compiler.steps import Frozen, Result
+from compiler.steps import Result
+from compiler.values import Frozen
 from runtime.disk import MARK, Contents, contents, damage, disk_errors, remove, rename, sync_tree, write_atomically
 from runtime.errors import UserError
 from runtime.stopping import Stopped

@@ -149,6 +149,7 @@ def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description
         "trained_tokens": packed.get("trained_tokens"),
         "padded": packed.get("padded"),
         "truncated": packed.get("truncated"),
+        "cut": packed.get("cut"),
         "flops": training_flops(config, packed["tokens"], packed["pairs"]) if config and packed else None,
         "parameters": parameter_count(config) if config else None,
     }

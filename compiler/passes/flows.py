@@ -76,8 +76,6 @@ def _weights(build: Build, model: Model) -> str:
     for field, value in (("tokenizer", model.tokenizer), ("template", model.template)):
         if value is not None:
             raise UnbuiltError(f"{field}: of a model", place_of(model, field))
-    if "://" in model.from_ and not model.from_.startswith("package://"):
-        raise UnbuiltError(f"weights from {model.from_.split('://')[0]}://", place_of(model, "from"))
     return build.add(Weights(name=model.name, place=build.place(model, "from"), location=build.location(model.from_)))
 
 

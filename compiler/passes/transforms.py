@@ -20,6 +20,9 @@ from dsl.declarations.plug_ins import PlugIn
 from dsl.unparse import unparse
 from dsl.values import Range
 
+_LIKENESS = {"minhash": Fraction(4, 5), "embedding": Fraction(19, 20)}
+"""From when on rows count as the same, where the spec doesn't say it."""
+
 
 def transformed(
     build: Build,
@@ -84,7 +87,8 @@ def _operation(build: Build, transform: declared.Transform, consumer: Consumer |
         case declared.Template(file=file):
             return operations.Template(file=build.location(file))
         case declared.Dedup(by=by, threshold=threshold):
-            return operations.Dedup(by=by, threshold=str(threshold) if by != "exact" else None)
+            likeness = None if by == "exact" else str(_LIKENESS[by] if threshold is None else threshold)
+            return operations.Dedup(by=by, threshold=likeness)
         case declared.Exclude():
             return _exclude(build, transform, consumer)
         case declared.Tools(files=files, count=count, chance=chance):

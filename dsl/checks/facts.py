@@ -69,9 +69,8 @@ def _made(known: Known) -> Facts:
         "judge": f"the judge answers {alternatives(known.labels)}",
         "score": f"its scale is {unparse(known.scale)}" if known.scale else "",
         "set": f"it is {alternatives(known.labels)} in every row",
-        "fields": "",
-    }[known.maker]
-    return Facts(known.kind, known.labels, low, high, why, is_there=known.maker != "fields")
+    }.get(known.maker, "")
+    return Facts(known.kind, known.labels, low, high, why, is_there=known.kind is not None)
 
 
 def outcome(facts: Facts, operator: str, value: Fraction | str | bool) -> bool | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dsl.checks.finding import Finding, at, title
 from dsl.declarations.data import Augment, Mix, Source, SourceView
 from dsl.declarations.evals import Eval
+from dsl.declarations.installed import word_of
 from dsl.declarations.transforms import Transform
 from dsl.describe import alternatives
 
@@ -74,7 +75,7 @@ def _misfits(source: Source, chain: Source | Augment, start: str | None, place: 
     if start is not None and index is not None:
         transform = chain.apply[index]
         current = _after(start, chain.apply[:index]) or start
-        word = type(transform).__name__.lower()
+        word = word_of(transform)
         takes = alternatives(PLURAL[one] for one in transform.takes)
         message = f"{word} takes {takes}, and {title(source)} has {PLURAL[current]} there"
         if place:

@@ -56,11 +56,11 @@ def weights_are_near(model: Model) -> Iterator[Finding]:
 def is_served(model: Model) -> Iterator[Finding]:
     """Sampling settings and a ceiling on spending are for a served model."""
     if len(given(model, ORIGINS)) == 1 and "api" not in model.places:
-        if "spend" in model.places:
-            yield Finding(f"'spend' in {title(model)}, which costs nothing a call", at(model, "spend"), "leave it out")
+        for field in given(model, ("spend", "price")):
+            yield Finding(f"'{field}' in {title(model)}, which costs nothing a call", at(model, field), "leave it out")
         for field in given(model, SAMPLING):
             message = f"'{field}' does nothing in {title(model)}, which isn't served"
-            help = "leave it out: what samples from weights says how, as evals and 'sample' do"
+            help = "leave it out: what samples from weights says how, as evals and transforms do"
             yield Finding(message, at(model, field), help)
 
 

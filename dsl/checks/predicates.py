@@ -193,7 +193,8 @@ class _Checker:
         facts = self._facts(left)
         if facts.labels or facts.kind in ("a number", "true or false"):
             return None
-        if right.name in self.asked or right.name in self.step.later or self._facts(right) != Facts():
+        is_made = right.name in self.step.records.fields or right.name in self.step.later
+        if right.name in self.asked or is_made or self._facts(right) != Facts():
             return None
         message = f"'{right.name}' is read as a field, since a label stands in double quotes"
         column = f"'fields: {{{right.name}: {right.name}}}'"

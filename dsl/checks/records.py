@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from dsl.checks.finding import at
 from dsl.declarations.base import Place
 from dsl.declarations.data import FORMATS, Augment, Source
+from dsl.declarations.installed import word_of
+from dsl.declarations.plug_ins import PlugIn
 from dsl.declarations.transforms import (
     Generate,
     Judge,
@@ -26,7 +27,7 @@ from dsl.hole import HOLE, IncompleteError
 from dsl.record_fields import DERIVED, Kind
 from dsl.values import Range
 
-CHANGES = (Sample, Rewrite, Generate, Template, Tools, System, Truncate)
+CHANGES = (Sample, Rewrite, Generate, Template, Tools, System, Truncate, PlugIn)
 """What changes the text of a record: after it, the same question can have another answer."""
 
 
@@ -35,7 +36,8 @@ class Known:
     """A field that something before has given; `kind` is None where the text doesn't tell."""
 
     kind: Kind | None
-    maker: Literal["judge", "score", "set", "fields"]
+    maker: str
+    """The transform, or `fields`."""
     labels: tuple[str, ...] = ()
     """All that it can be, where it is one of a list."""
     scale: Range | None = None
@@ -146,7 +148,7 @@ def _after(records: Records, transform: Transform) -> Records:
 
 
 def new_fields(transform: Transform) -> dict[str, Known] | None:
-    """The field that a transform gives to records, if it does; None where a mistake hides it."""
+    """The fields that a transform gives to records, if it does; None where a mistake hides them."""
     if transform is HOLE:
         return None
     match transform:
@@ -159,6 +161,8 @@ def new_fields(transform: Transform) -> dict[str, Known] | None:
             known = Known("a number", "score", scale=None if scale is HOLE or scale.low == scale.high else scale)
         case Set(field=name):
             known = Known("a text", "set", () if transform.value is HOLE else (transform.value,))
+        case PlugIn(makes=makes):
+            return {made: Known(None, word_of(transform)) for made in makes}
         case _:
             return {}
     return None if name is HOLE else {name: known}

@@ -61,11 +61,17 @@ def settings_have_effect(train: Train) -> Iterator[Finding]:
     if isinstance(train.objective, GRPO) and train.packing != "none":
         message = f"'packing' does nothing in {title(train)}: the answers of grpo are written as it trains"
         yield Finding(message, at(train, "packing", "objective"), "leave 'packing' out")
-    if train.reasoning == "mask" and train.data is not None:
-        found = [format for format, _ in formats_of(train.data)]
-        if found and all(format == "documents" for format in found):
-            message = f"'reasoning' does nothing in {title(train)}: documents have no reasoning apart"
-            yield Finding(message, at(train, "reasoning", "data"), "leave 'reasoning' out, or train on chats")
+    found = [] if train.data is None else [format for format, _ in formats_of(train.data)]
+    if train.reasoning == "mask" and found and all(format == "documents" for format in found):
+        message = f"'reasoning' does nothing in {title(train)}: documents have no reasoning apart"
+        yield Finding(message, at(train, "reasoning", "data"), "leave 'reasoning' out, or train on chats")
+    if train.overlong == "cut" and not isinstance(train.objective, Supervised):
+        message = f"'overlong' does nothing in {title(train)}: {word} trains on no documents"
+        yield Finding(message, at(train, "overlong", "objective"), "leave 'overlong' out")
+    elif train.overlong == "cut" and found and all(format != "documents" for format in found):
+        message = f"'overlong' does nothing in {title(train)}: {PLURAL[found[0]]} longer than a row are an error"
+        help = "leave 'overlong' out; 'truncate' in the source's 'apply' cuts its rows"
+        yield Finding(message, at(train, "overlong", "data"), help)
 
 
 def rollouts_are_scored(train: Train) -> Iterator[Finding]:

@@ -9,7 +9,8 @@ from dsl.checks.finding import Finding, at, title
 from dsl.checks.formats import PLURAL, origin_format
 from dsl.checks.records import Step, new_fields, steps_of
 from dsl.declarations.data import Augment, Source
-from dsl.declarations.transforms import Dedup, Judge, Rewrite, Score, Set, Take
+from dsl.declarations.installed import word_of
+from dsl.declarations.transforms import Dedup, Exclude, Judge, Rewrite, Score, Set, Take
 from dsl.hole import IncompleteError
 from dsl.record_fields import DERIVED, OWN
 from dsl.scalars import ScalarError, parse_text
@@ -55,6 +56,11 @@ def settings_have_effect(chain: Source | Augment) -> Iterator[Finding]:
             if isinstance(transform, Dedup) and transform.by == "exact" and _writes(step, "threshold"):
                 message = "'threshold' does nothing in dedup: exact repeats are equal"
                 yield Finding(message, step.place("threshold"), "leave it out, or write 'by=minhash'")
+            if isinstance(transform, Exclude):
+                unread, other = ("threshold", "embedding") if transform.by == "ngram" else ("ngram", "ngram")
+                if _writes(step, unread):
+                    message = f"'{unread}' does nothing in exclude, which goes by {transform.by}"
+                    yield Finding(message, step.place(unread), f"leave it out, or write 'by={other}'")
 
 
 def amounts_are_there(chain: Source | Augment) -> Iterator[Finding]:
@@ -72,7 +78,7 @@ def _writes(step: Step, argument: str) -> bool:
 
 
 def _taken(step: Step, name: str) -> Iterator[Finding]:
-    word = type(step.transform).__name__.lower()
+    word = word_of(step.transform)
     place = step.place("field" if isinstance(step.transform, Set) else "as")
     before, formats = step.records.fields.get(name), step.records.formats
     if not _can_be_named(name):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import SkipValidation
 
 from dsl.declarations.base import Declaration, Written, declared
+from dsl.declarations.installed import WithPlugIns
 from dsl.declarations.shapes import (
     AnyOf,
     BuiltIn,
@@ -27,6 +28,9 @@ Format = Literal["documents", "chat", "preference", "prompts"]
 BUDGET_UNITS: tuple[Unit, ...] = ("tokens", "trained tokens", "examples")
 PART_UNITS: tuple[Unit, ...] = (*BUDGET_UNITS, "epochs")
 
+APPLICABLE = WithPlugIns(TRANSFORMS)
+"""What a row can pass in `apply`."""
+
 FORMATS: tuple[Format, ...] = ("documents", "chat", "preference", "prompts")
 
 DOC = "What a reader should know of it. Changing it reruns nothing."
@@ -37,7 +41,7 @@ class Augment(Declaration):
 
     doc: str | None = declared("remark", Typed("text"), DOC, default=None)
     apply: tuple[Transform, ...] = declared(
-        "computation", ListOf(BuiltIn(TRANSFORMS)), "Transforms that the rows pass, in this order."
+        "computation", ListOf(BuiltIn(APPLICABLE)), "Transforms that the rows pass, in this order."
     )
 
 
@@ -98,7 +102,7 @@ class Source(Declaration):
         default={},
     )
     apply: tuple[Transform, ...] = declared(
-        "computation", ListOf(BuiltIn(TRANSFORMS)), "Transforms that the rows pass, in this order.", default=()
+        "computation", ListOf(BuiltIn(APPLICABLE)), "Transforms that the rows pass, in this order.", default=()
     )
     holdout: Fraction | None = declared(
         "computation",

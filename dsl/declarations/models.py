@@ -9,7 +9,7 @@ from pydantic import SkipValidation
 
 from dsl.declarations.base import Declaration, Written, declared
 from dsl.declarations.data import DOC
-from dsl.declarations.shapes import AnyOf, FlowOf, ListOf, MappingOf, Measured, OneOf, Reference, Typed
+from dsl.declarations.shapes import AnyOf, FlowOf, ListOf, MappingOf, Measured, OneOf, Record, Reference, Typed
 from dsl.values import Quantity
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class ModelFlow(Written):
     stages: Annotated[tuple[Train, ...], SkipValidation] = declared(
         "computation", ListOf(Reference(("train",))), "The stages that it passes, in this order."
     )
+
+
+class Price(Written):
+    """What a million tokens cost."""
+
+    input: Quantity = declared("execution", Measured(("dollars",)), "The price of a million tokens that it reads.")
+    output: Quantity = declared("execution", Measured(("dollars",)), "The price of a million tokens that it writes.")
 
 
 class Model(Declaration):
@@ -79,6 +86,12 @@ class Model(Declaration):
     )
     spend: Quantity | None = declared(
         "execution", Measured(("dollars",)), "A ceiling on what calls of a served model may cost.", default=None
+    )
+    price: Price | None = declared(
+        "execution",
+        Record(Price),
+        "What a million tokens of a served model cost, where mixc doesn't know it: for `spend` and the plan.",
+        default=None,
     )
     tokenizer: str | None = declared(
         "computation", Typed("location"), "Another tokenizer than the weights' own.", default=None

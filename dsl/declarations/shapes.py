@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class FlowOf:
 class BuiltIn:
     """A call of one of a table of built-ins, or the same as a one-key mapping."""
 
-    table: dict[str, type[Written]]
+    table: Mapping[str, type[Written]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,12 +223,18 @@ class Train(Declaration):
         "computation", BuiltIn({"sampling": Sampling}), "How answers are sampled; for `grpo`.", default=None
     )
     sequence: Quantity = declared(
-        "computation", Measured(("tokens",)), "The longest row. Documents are split there, chats may not be longer."
+        "computation", Measured(("tokens",)), "The longest row. Documents may be longer, see `overlong`; chats may not."
     )
-    packing: Literal["none", "best_fit"] = declared(
+    overlong: Literal["split", "cut"] = declared(
         "computation",
-        OneOf(("none", "best_fit")),
-        "How examples share a row: each its own, or as many as fit.",
+        OneOf(("split", "cut")),
+        "What happens to documents longer than a row: split there, every token once, or cut, and the rest counted.",
+        default="split",
+    )
+    packing: Literal["none", "first_fit", "best_fit"] = declared(
+        "computation",
+        OneOf(("none", "first_fit", "best_fit")),
+        "How examples share a row: each its own, or as many as fit, in the first row with room or in the fullest.",
         default="none",
     )
     batch: Quantity = declared(

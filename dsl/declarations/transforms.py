@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import SkipValidation
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ALL = ("documents", "chat", "preference", "prompts")
 WITH_MESSAGES = ("chat", "preference", "prompts")
+
+TEMPERATURE = "The sampling temperature; 0 is greedy. Left out: the model's own."
+MAX_TOKENS = "The most tokens that an answer may have. Left out: the model's own."
 
 
 class Transform(Written):
@@ -62,12 +65,8 @@ class Sample(Transform):
         "computation", Reference(("model",)), "The model that answers.", alias="with"
     )
     n: int = declared("computation", Typed("count", 1), "How many answers each prompt gets.", default=1)
-    temperature: Fraction | None = declared(
-        "computation", Typed("number", 0), "The sampling temperature; 0 is greedy.", default=None
-    )
-    max_tokens: int | None = declared(
-        "computation", Typed("count", 1), "The most tokens that an answer may have.", default=None
-    )
+    temperature: Fraction | None = declared("computation", Typed("number", 0), TEMPERATURE, default=None)
+    max_tokens: int | None = declared("computation", Typed("count", 1), MAX_TOKENS, default=None)
 
 
 class Judge(Transform):
@@ -102,13 +101,15 @@ class Rewrite(Transform):
     """A model writes turns of each row anew."""
 
     takes = ("documents", "chat", "preference")
-    turns: str = declared(
+    turns: Literal["assistant", "user", "all"] = declared(
         "computation", OneOf(("assistant", "user", "all")), "Whose turns are written anew.", default="assistant"
     )
     with_: Annotated[Model, SkipValidation] = declared(
         "computation", Reference(("model",)), "The model that writes.", alias="with"
     )
     prompt: str = declared("computation", Typed("location"), "The file with what is asked of the writer.")
+    temperature: Fraction | None = declared("computation", Typed("number", 0), TEMPERATURE, default=None)
+    max_tokens: int | None = declared("computation", Typed("count", 1), MAX_TOKENS, default=None)
 
 
 class Generate(Transform):
@@ -128,23 +129,31 @@ class Generate(Transform):
     genres: tuple[str, ...] = declared(
         "computation", ListOf(OneOf()), "The kinds of document that are written.", default=()
     )
+    angles: tuple[str, ...] = declared(
+        "computation", ListOf(OneOf()), "The angles from which documents look at their subject.", default=()
+    )
+    audiences: tuple[str, ...] = declared(
+        "computation", ListOf(OneOf()), "The readers that documents are written for.", default=()
+    )
     count: Quantity = declared("computation", Measured(("examples", "tokens")), "How much is written.")
+    temperature: Fraction | None = declared("computation", Typed("number", 0), TEMPERATURE, default=None)
+    max_tokens: int | None = declared("computation", Typed("count", 1), MAX_TOKENS, default=None)
 
 
 class Dedup(Transform):
     """Drops rows that repeat an earlier one."""
 
-    by: str = declared(
+    by: Literal["exact", "minhash", "embedding"] = declared(
         "computation",
         OneOf(("exact", "minhash", "embedding")),
         "What counts as the same: equal text, shared word sequences, or near meaning.",
         default="exact",
     )
-    threshold: Fraction = declared(
+    threshold: Fraction | None = declared(
         "computation",
         Typed("number", 0, 1),
-        "The similarity from which two rows count as the same; `exact` needs none.",
-        default=Fraction(4, 5),
+        "The similarity from which two rows count as the same. Left out: 0.8 of `minhash`, 0.95 of `embedding`.",
+        default=None,
     )
 
 
@@ -154,8 +163,23 @@ class Exclude(Transform):
     overlap: Annotated[Eval, SkipValidation] = declared(
         "computation", Reference(("eval", "source")), "The eval or source that rows may not overlap with."
     )
+    by: Literal["ngram", "embedding"] = declared(
+        "computation",
+        OneOf(("ngram", "embedding")),
+        "What counts as an overlap: shared word sequences, or near meaning.",
+        default="ngram",
+    )
     ngram: int = declared(
-        "computation", Typed("count", 1), "How many shared words in sequence count as an overlap.", default=13
+        "computation",
+        Typed("count", 1),
+        "How many shared words in sequence count as an overlap; `embedding` needs none.",
+        default=13,
+    )
+    threshold: Fraction = declared(
+        "computation",
+        Typed("number", 0, 1),
+        "The similarity from which `embedding` counts an overlap; `ngram` needs none.",
+        default=Fraction(4, 5),
     )
 
 

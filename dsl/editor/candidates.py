@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from dsl.declarations import KINDS
 from dsl.declarations.base import Written
+from dsl.declarations.installed import WithPlugIns
 from dsl.declarations.shapes import (
     AnyOf,
     BuiltIn,
@@ -95,7 +96,7 @@ def _expected(view: View, spot: Spot, expects: Expects, typing: Typing) -> Itera
                 if one.label not in given:
                     yield replace(one, insert=_key(one.insert, typing))
         case BuiltInNames(table):
-            for word, model in table.items():
+            for word, model in _everything(table).items():
                 yield _built_in(word, model, _key(word, typing), typing)
         case ImportNames(is_alias, given):
             for word in () if is_alias else sorted({"file", "let"} - given):
@@ -179,7 +180,7 @@ def _values(view: View, spot: Spot, shape: Shape, before: str, typing: Typing) -
         case FlowOf() if is_start or before.rstrip().endswith("|>"):
             yield from _flow(view, spot, shape, typing, is_start=is_start)
         case BuiltIn(table) if is_start:
-            for word, model in table.items():
+            for word, model in _everything(table).items():
                 yield _built_in(word, model, _call(word, model), typing)
         case Claimed():
             for one in _names(view, spot, ("eval",), typing, with_members=True):
@@ -313,6 +314,11 @@ def _constant(view: View, name: str) -> str:
 
 def _built_in(word: str, model: type[Written], insert: str, typing: Typing) -> Candidate:
     return Candidate(word, "built-in", insert, typing.span, signature(word, model), told(model))
+
+
+def _everything(table: Mapping[str, type[Written]]) -> Mapping[str, type[Written]]:
+    """The built-ins of a table, and what installed packages add to them."""
+    return table.everything() if isinstance(table, WithPlugIns) else table
 
 
 def _call(word: str, model: type[Written]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,7 +44,7 @@ class LabelNames:
 class BuiltInNames:
     """The one key of a mapping that is a call of a built-in."""
 
-    table: dict[str, type[Written]]
+    table: Mapping[str, type[Written]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -197,7 +198,9 @@ class _Walk:
                 return self.node(item, shape, None if path is None else f"{path}[{index}]")
         return None
 
-    def call(self, mapping: Mapping, table: dict[str, type[Written]], path: str | None) -> Spot | None:
+    def call(
+        self, mapping: Mapping, table: collections.abc.Mapping[str, type[Written]], path: str | None
+    ) -> Spot | None:
         """A built-in as a mapping of one key."""
         for entry in mapping.entries:
             if _holds(entry.key, self.offset):

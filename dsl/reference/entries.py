@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from dsl.declarations import KINDS
 from dsl.declarations.base import Role, Written
+from dsl.declarations.installed import plug_in
 from dsl.declarations.shapes import AnyOf, BuiltIn, ListOf, MappingOf, OneKey, Record, Shape
 from dsl.declarations.transforms import Transform
 from dsl.describe import expected
@@ -65,9 +66,12 @@ def kinds() -> dict[str, Entry]:
 
 @cache
 def built_ins() -> tuple[Entry, ...]:
-    """Every built-in with the fields where it may stand, table by table. Raises KeyError for a field of no group."""
+    """Every built-in with the fields where it may stand, table by table; plug-ins are none.
+
+    Raises KeyError for a field of no group.
+    """
     places: dict[int, list[str]] = {}
-    tables: dict[int, tuple[Group, dict[str, type[Written]]]] = {}
+    tables: dict[int, tuple[Group, Mapping[str, type[Written]]]] = {}
     for word, kind in KINDS.items():
         for name, field in kind.by_written_name().items():
             for shape in inner(field.facts.shape):
@@ -79,6 +83,12 @@ def built_ins() -> tuple[Entry, ...]:
         for key, (group, table) in tables.items()
         for name, model in table.items()
     )
+
+
+def plug_in_entry(word: str) -> Entry:
+    """A plug-in as if it were a built-in. Raises KeyError where there is none, PlugInError where it can't be used."""
+    places = next(one.places for one in built_ins() if one.takes)
+    return _entry(word, plug_in(word), group=GROUPS["apply"], places=places)
 
 
 def inner(shape: Shape) -> Iterator[Shape]:

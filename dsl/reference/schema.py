@@ -114,10 +114,18 @@ def _table(field: str) -> Schema:
     """The built-ins for a field: by name alone, as a call, or as a mapping of one key."""
     entries = [one for one in built_ins() if one.group is GROUPS[field]]
     words = [one.name for one in entries]
+    called = NAME.pattern if _has_plug_ins(entries) else f"({'|'.join(words)})"
     # Names alone come as a list too: editors offer them.
-    as_text: list[Schema] = [{"enum": words}, {"type": "string", "pattern": rf"^ *({'|'.join(words)}) *(\(|$)"}]
+    as_text: list[Schema] = [{"enum": words}, {"type": "string", "pattern": rf"^ *{called} *(\(|$)"}]
     as_mapping = _mapping({one.name: _arguments(one) for one in entries}) | {"minProperties": 1, "maxProperties": 1}
+    if _has_plug_ins(entries):
+        as_mapping["additionalProperties"] = {}
     return {"anyOf": [*as_text, as_mapping]}
+
+
+def _has_plug_ins(entries: list[Entry]) -> bool:
+    """Whether packages may bring more of them, which the schema can't know."""
+    return any(entry.takes for entry in entries)
 
 
 def _arguments(entry: Entry) -> Schema:

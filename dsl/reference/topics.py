@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from dsl.declarations.data import FORMATS
+from dsl.declarations.installed import PlugInError, mistake, offers
+from dsl.declarations.transforms import TRANSFORMS
 from dsl.describe import alternatives
-from dsl.reference.entries import Entry, FieldEntry, built_ins, kinds
+from dsl.reference.entries import Entry, FieldEntry, built_ins, kinds, plug_in_entry
 from dsl.reference.notes import ROLES, SCALARS, UNITS, WORDS
 from dsl.scalars import FORMS
 
@@ -25,12 +27,14 @@ class Topic:
 
 def find(name: str) -> tuple[Topic, ...]:
     """All meanings of a name, however its letters are written: `source`, `judge`, `train.optimizer`, `adamw.lr`."""
-    return tuple(_index().get(name.lower(), ()))
+    word = name.lower()
+    found = _index().get(word, [])
+    return (*found, *_plug_in(word)) if not found or word in TRANSFORMS else tuple(found)
 
 
 def names() -> list[str]:
     """Every name that `find` knows."""
-    return list(_index())
+    return [*_index(), *offers()]
 
 
 def outline() -> dict[str, list[str]]:
@@ -39,6 +43,9 @@ def outline() -> dict[str, list[str]]:
     for entry in built_ins():
         if entry.group is not None:
             groups.setdefault(entry.group.heading, []).append(entry.name)
+    for word in offers():
+        heading = "Transforms of installed packages" if mistake(word) is None else "Plug-ins that can't be used"
+        groups.setdefault(heading, []).append(word)
     types = [str(kind) for kind in FORMS]
     return groups | {"Types of values": types, "Units": [str(unit) for unit in UNITS], "Other words": list(WORDS)}
 
@@ -70,6 +77,25 @@ def _index() -> dict[str, list[Topic]]:
             for name in _names_by_place(entry, field):
                 found.setdefault(name, []).append(topic)
     return found
+
+
+def _plug_in(name: str) -> Iterator[Topic]:
+    """A plug-in, one of its fields, or why it can't be used."""
+    word, _, inner = name.partition(".")
+    if word not in offers():
+        return
+    try:
+        entry = plug_in_entry(word)
+    except PlugInError as error:
+        yield Topic(f"{word}: a plug-in that can't be used", f"{error.message}: {error.help}.")
+        return
+    if not inner:
+        (offer,) = offers()[word]
+        topic = _built_in(entry)
+        yield replace(topic, facts=(*topic.facts, ("package", f"{offer.package} {offer.version}")))
+    for field in entry.fields:
+        if field.name == inner:
+            yield _field((f"{word}.{inner}",), field)
 
 
 def _names_by_place(entry: Entry, field: FieldEntry) -> dict[str, None]:

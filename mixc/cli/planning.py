@@ -18,6 +18,7 @@ from dsl.declarations.models import Model
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.module import Module
 from mixc.cli.workspace import chosen, error_console, load_checked, print_diagnostics
+from runtime.data.ray_engine import ray_engine
 from runtime.errors import UserError
 from runtime.files import Files
 from runtime.planning import Planned, plan_source, plan_with_data
@@ -88,11 +89,15 @@ def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
 
 def _contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Callable[[Keys], Context]:
     reporter = Reporter(error_console())
-    store = Store(arguments.store, reporter.say)
+    engine, root = None, arguments.store
+    if arguments.data_engine == "ray":
+        root = root.absolute()  # workers are in other folders
+        engine = ray_engine(None, root)
+    store = Store(root, reporter.say)
 
     def new_context(keys: Keys) -> Context:
         files = Files(module.root, allow_outside=arguments.allow_outside)
-        return Context(module.root, store, reporter, keys, files, stop)
+        return Context(module.root, store, reporter, keys, files, stop, engine)
 
     return new_context
 

@@ -27,16 +27,24 @@ from runtime.errors import UserError
 
 
 def add_planning_options(parser: argparse.ArgumentParser) -> None:
-    """FILE, NAME…, --set, --store and --allow-outside, as every command that plans takes them."""
+    """FILE, NAME…, and the options of `add_file_options`, as every command that plans takes them."""
     parser.add_argument("file", metavar="FILE", help="a .mix file")
     parser.add_argument("names", metavar="NAME", nargs="*", help="studies or models of the file; else all its studies")
     add_file_options(parser)
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """--set, --store, --allow-outside and --data-engine."""
     add_set_option(parser)
     add_store_option(parser)
     parser.add_argument("--allow-outside", action="store_true", help="imports may leave the project's folder")
+    parser.add_argument(
+        "--data-engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where rows are worked on; ray: on the Ray cluster that RAY_ADDRESS names (HOST:PORT), which must see the"
+        " store's folder at the same path; without RAY_ADDRESS, Ray on this machine (default: local)",
+    )
 
 
 def add_store_option(parser: argparse.ArgumentParser) -> None:

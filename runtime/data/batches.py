@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from compiler.program.batch import Batch
 from runtime.data.packed import Packing
-from runtime.data.store import TokenStore, ranges
+from runtime.data.store import TokenStore
 
 
 @dataclass(frozen=True)
@@ -36,33 +37,35 @@ class Piece:
     length: int
 
 
-def batch(packing: Packing, stores: Sequence[TokenStore], step: int) -> Batch:
-    """The batch of update `step`, counted from 0, in NumPy's arrays; a short one is filled up with rows of zeros."""
-    pieces, rows = _pieces(packing, step)
-    shape = int(packing.rows), int(packing.widths[step])
-    lengths = packing.lengths[pieces]
-    ordinals = np.arange(pieces.start, pieces.stop) - packing.bins[step * shape[0] + rows] + 1
-    starts = rows * shape[1] + packing.columns[pieces]
+def batch(packing: Packing, stores: Sequence[TokenStore], step: int, rows: slice | None = None) -> Batch:
+    """The batch of update `step`, counted from 0, in NumPy's arrays; a short one is filled up with rows of zeros.
 
-    tokens, segments, positions = (np.zeros(shape, np.int32) for _ in range(3))
-    trained = np.zeros(shape, np.bool_)
-    places = ranges(starts, lengths)
-    segments.flat[places] = np.repeat(ordinals, lengths)
-    positions.flat[places] = ranges(np.zeros_like(starts), lengths)
-    sources = packing.sources[pieces]
-    for source in np.unique(sources).tolist():
-        of = sources == source
-        wanted = packing.numbers[pieces][of], packing.begins[pieces][of], lengths[of]
-        there = ranges(starts[of], lengths[of])
-        tokens.flat[there] = stores[source].read("tokens", *wanted)
-        trained.flat[there] = stores[source].read("trained", *wanted)
-    trained.flat[starts] = False  # the first token of a piece has no predecessor
+    Args:
+        rows: the token rows of the batch that are wanted, such as those of one host; None is all of them. Hosts that
+            make their own rows hold together what one makes of all.
+    """
+    first, stop, _ = (rows or slice(None)).indices(int(packing.rows))
+    shape = max(stop - first, 0), int(packing.widths[step])
+    pieces, of_row = _pieces(packing, step, first, stop)
+    lengths = packing.lengths[pieces].astype(np.int64)
+    places = of_row * shape[1] + packing.columns[pieces]
+    tokens, trained = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+    sources, numbers, begins = packing.sources[pieces], packing.numbers[pieces], packing.begins[pieces]
+    by_source = np.argsort(sources, kind="stable")
+    edges = [0, *(np.flatnonzero(np.diff(sources[by_source])) + 1).tolist(), len(sources)]
+    for of in (by_source[begin:end] for begin, end in pairwise(edges) if begin < end):
+        store = stores[int(sources[of[0]])]
+        which = numbers[of], begins[of], lengths[of]
+        store.copy("tokens", *which, tokens.reshape(-1), places[of])
+        store.copy("trained", *which, trained.reshape(-1), places[of])
+    trained.flat[places] = False  # the first token of a piece has no predecessor
+    segments, positions = _segments(shape, of_row, lengths)
     return Batch(*cast(Any, (tokens, segments, positions, trained)))
 
 
 def rows_of(packing: Packing, stores: Sequence[TokenStore], step: int) -> list[Piece]:
     """Which rows the batch of update `step` is made of, row by row from left to right."""
-    pieces, rows = _pieces(packing, step)
+    pieces, rows = _pieces(packing, step, 0, int(packing.rows))
     found: list[Piece] = []
     for row, piece in zip(rows.tolist(), range(pieces.start, pieces.stop), strict=True):
         source, number = int(packing.sources[piece]), int(packing.numbers[piece])
@@ -86,15 +89,34 @@ def digest(packing: Packing, stores: Sequence[TokenStore]) -> str:
     hasher = hashlib.sha256()
     for step in range(packing.updates):
         made = batch(packing, stores, step)
-        hasher.update(np.array(made.tokens.shape, "<i8").tobytes())
-        for array in (made.tokens, made.segments, made.positions):
-            hasher.update(array.astype("<i4", copy=False).tobytes())
-        hasher.update(made.trained.tobytes())
+        hasher.update(np.array(made.tokens.shape, "<i8").data)
+        for array, kind in ((made.tokens, "<i4"), (made.segments, "<i4"), (made.positions, "<i4"), (made.trained, "?")):
+            hasher.update(np.ascontiguousarray(array, kind).data)
     return hasher.hexdigest()
 
 
-def _pieces(packing: Packing, step: int) -> tuple[slice, NDArray[np.int64]]:
-    """The pieces of a batch, and the token row in which each stands."""
-    rows = int(packing.rows)
-    edges = packing.bins[step * rows : (step + 1) * rows + 1]
+def _pieces(packing: Packing, step: int, first: int, stop: int) -> tuple[slice, NDArray[np.int64]]:
+    """The pieces of the token rows `first` to `stop` of a batch, and in which of these rows each stands."""
+    start = step * int(packing.rows)
+    edges = packing.bins[start + first : start + stop + 1]
+    if not len(edges):  # rows that a short batch lacks
+        return slice(0, 0), np.empty(0, np.int64)
     return slice(int(edges[0]), int(edges[-1])), np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+
+
+def _segments(
+    shape: tuple[int, int], rows: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Segments and positions, int32, of pieces that stand one behind the other in their rows, from the left."""
+    counts = np.bincount(rows, minlength=shape[0])
+    ends = np.cumsum(counts)
+    ordinals = np.arange(1, len(rows) + 1) - (ends - counts)[rows]
+    spans, numbers = (np.zeros(len(rows) + shape[0], np.int64) for _ in range(2))  # a row's pieces, then its padding
+    of_piece = np.arange(len(rows)) + rows
+    spans[of_piece], numbers[of_piece] = lengths, ordinals
+    spans[ends + np.arange(shape[0])] = shape[1] - np.bincount(rows, lengths, shape[0]).astype(np.int64)
+    segments = np.repeat(numbers.astype(np.int32), spans)
+    positions = np.arange(len(segments), dtype=np.int32)
+    positions -= np.repeat((np.cumsum(spans) - spans).astype(np.int32), spans)
+    positions *= segments > 0
+    return segments.reshape(shape), positions.reshape(shape)

@@ -9,60 +9,91 @@ and is never trained.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import re2
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from runtime.data.templates import ChatTemplate, Message, Rendered, RenderError, Span, render
+from runtime.data.encoded import (
+    CODES,
+    ROLES,
+    Encoded,
+    Loss,
+    Reasoning,
+    flat,
+    together,
+    without_untrained,
+)
+from runtime.data.masks import left_out, spoken_spans, trained_spans
+from runtime.data.rows import Format
+from runtime.data.templates import ChatTemplate, Rendered, RenderError, Span, render
 
-Loss = Literal["all", "assistant", "last_assistant"]
+__all__ = ["ROLES", "Encoded", "Loss", "Reasoning", "encode", "spoken_spans"]
 
-ROLES = ("template", "system", "user", "assistant", "tool", "document")
-"""Names of the codes in `roles`: the index is the code. What a template writes outside of messages is its own; but
-where it writes the first, a system message, ahead of its loop, all that stands there counts as system.
-"""
-_CODES = {name: code for code, name in enumerate(ROLES)}
+Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Tokens of a batch of rows, one behind the other.
+def encode(
+    format: Format,
+    tokenizer: Tokenizer,
+    template: ChatTemplate | None,
+    records: Sequence[Record],
+    loss: Loss,
+    reasoning: Reasoning = "train",
+    end: int | None = None,
+) -> Encoded:
+    """Records of any format. A record with `tokens` is encoded already, and stays as it is.
 
-    Attributes:
-        kept: int64[n], which of the given rows these are.
-        offsets: int64[n + 1], where each begins in the flat arrays.
-        tokens: int32[offsets[-1]].
-        trained: bool, same length.
-        roles: uint8, same length: an index into ROLES.
-        set_aside: rows that can't be encoded, by index, with the reason.
+    Args:
+        template: needed where a record has messages.
+        loss, reasoning: what is trained; of documents it is always everything, of prompts nothing.
+        end: the token that documents end with; needed where a record has a text.
     """
+    ready = [number for number, record in enumerate(records) if "tokens" in record]
+    if not ready:
+        return _encode_texts(format, tokenizer, template, records, loss, reasoning, end)
+    others = [number for number in range(len(records)) if "tokens" not in records[number]]
+    parts = [_numbered(encode_tokens(tokenizer, [records[number] for number in ready]), ready)]
+    if others:
+        texts = [records[number] for number in others]
+        parts.append(_numbered(_encode_texts(format, tokenizer, template, texts, loss, reasoning, end), others))
+    return together(parts)
 
-    kept: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    tokens: NDArray[np.int32]
-    trained: NDArray[np.bool_]
-    roles: NDArray[np.uint8]
-    set_aside: Mapping[int, str]
 
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """int64[n], tokens of each row."""
-        return np.diff(self.offsets)
-
-    @property
-    def trained_lengths(self) -> NDArray[np.int64]:
-        """int64[n], trained tokens of each row."""
-        return _counts(self.trained, self.offsets)
+def _encode_texts(
+    format: Format,
+    tokenizer: Tokenizer,
+    template: ChatTemplate | None,
+    records: Sequence[Record],
+    loss: Loss,
+    reasoning: Reasoning,
+    end: int | None,
+) -> Encoded:
+    if format == "documents":
+        assert end is not None
+        return encode_documents(tokenizer, [record["text"] for record in records], end)
+    assert template is not None
+    match format:
+        case "chat":
+            return encode_chats(tokenizer, template, records, loss, reasoning)
+        case "prompts":
+            return encode_prompts(tokenizer, template, records)
+        case "preference":
+            return encode_preferences(tokenizer, template, records, reasoning)
 
 
 def encode_chats(
-    tokenizer: Tokenizer, template: ChatTemplate, chats: Sequence[Mapping[str, Any]], loss: Loss
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    chats: Sequence[Record],
+    loss: Loss,
+    reasoning: Reasoning = "train",
 ) -> Encoded:
     """Chats (`messages`, and `tools` where there are any) through template, tokenizer and mask.
 
@@ -70,39 +101,92 @@ def encode_chats(
     a control token such as `<|im_end|>`, which would end a turn in the middle of one (once rendered, text can't be told
     from control); chats without a trained token.
     """
-    control = control_tokens(tokenizer)
+    set_aside = _with_control_tokens(tokenizer, chats)
     kept: list[int] = []
     rendered: list[Rendered] = []
-    spoken: list[list[Span]] = []
-    set_aside: dict[int, str] = {}
+    trained_of: list[list[Span]] = []
+    dropped: Counter[str] = Counter()
     for index, chat in enumerate(chats):
+        if index in set_aside:
+            continue
+        messages, tools = chat["messages"], chat.get("tools")
         try:
-            _refuse_control_tokens(chat, control)
-            text = render(template, chat["messages"], chat.get("tools"))
-            spoken.append([] if loss == "all" else spoken_spans(template, text, chat["messages"], loss))
+            text = render(template, messages, tools)
+            trained_of.append(trained_spans(template, text, messages, loss, reasoning))
         except RenderError as error:
             set_aside[index] = str(error)
         else:
             kept.append(index)
             rendered.append(text)
+            dropped.update(left_out(text, messages, tools))
 
-    _plain(tokenizer)
-    encodings = tokenizer.encode_batch([chat.text for chat in rendered], add_special_tokens=False)
+    encodings = _encodings(tokenizer, rendered)
     offsets, tokens = _flat(encodings)
     roles = np.zeros(len(tokens), np.uint8)
-    trained = np.full(len(tokens), loss == "all")
-    for index, first, encoding, chat, spans in zip(kept, offsets.tolist(), encodings, rendered, spoken, strict=False):
-        messages = chats[index]["messages"]
-        if messages[0]["role"] == "system" and chat.spans[:1] and chat.spans[0].message > 0:
-            roles[first : first + _token_at(encoding, chat.spans[0].start, len(chat.text))] = _CODES["system"]
-        for span in chat.spans:
-            start, stop = _token_range(encoding, span, len(chat.text))
-            roles[first + start : first + stop] = _CODES[messages[span.message]["role"]]
+    trained = np.zeros(len(tokens), np.bool_)
+    for index, first, encoding, chat, spans in zip(
+        kept, offsets.tolist(), encodings, rendered, trained_of, strict=False
+    ):
+        places: dict[int, tuple[int, int]] = {}
+        _mark_roles(roles, first, encoding, chat, chats[index]["messages"], places)
         for span in spans:
-            start, stop = _token_range(encoding, span, len(chat.text))
+            start, stop = _token_range(encoding, span, len(chat.text), places)
             trained[first + start : first + stop] = True
-    encoded = Encoded(np.array(kept, np.int64), offsets, tokens, trained, roles, set_aside)
-    return _without_untrained(encoded, f"there is no token to train on with loss: {loss}")
+    encoded = Encoded(np.array(kept, np.int64), offsets, tokens, trained, roles, set_aside, dropped)
+    masked = ", reasoning: mask" if reasoning == "mask" else ""
+    return without_untrained(encoded, f"there is no token to train on with loss: {loss}{masked}")
+
+
+def encode_prompts(tokenizer: Tokenizer, template: ChatTemplate, prompts: Sequence[Record]) -> Encoded:
+    """Prompts as a model is asked them, with the generation prompt. Nothing is trained. Set aside as of chats."""
+    set_aside = _with_control_tokens(tokenizer, prompts)
+    kept: list[int] = []
+    rendered: list[Rendered] = []
+    for index, prompt in enumerate(prompts):
+        if index in set_aside:
+            continue
+        try:
+            rendered.append(render(template, prompt["messages"], prompt.get("tools"), generation_prompt=True))
+            kept.append(index)
+        except RenderError as error:
+            set_aside[index] = str(error)
+    encodings = _encodings(tokenizer, rendered)
+    offsets, tokens = _flat(encodings)
+    roles = np.zeros(len(tokens), np.uint8)
+    for index, first, encoding, chat in zip(kept, offsets.tolist(), encodings, rendered, strict=False):
+        _mark_roles(roles, first, encoding, chat, prompts[index]["messages"], {})
+    return Encoded(np.array(kept, np.int64), offsets, tokens, np.zeros(len(tokens), np.bool_), roles, set_aside)
+
+
+def encode_preferences(
+    tokenizer: Tokenizer, template: ChatTemplate, pairs: Sequence[Record], reasoning: Reasoning = "train"
+) -> Encoded:
+    """Of each pair the longer of prompt and chosen, and prompt and rejected; of two equally long ones the chosen.
+
+    For lengths: a pair takes as much room as its longer side. What is trained of it is the answer. Set aside where
+    either side is.
+    """
+    sides = [
+        encode_chats(tokenizer, template, [_answered(pair, answer) for pair in pairs], "completion", reasoning)
+        for answer in ("chosen", "rejected")
+    ]
+    lengths = np.zeros((2, len(pairs)), np.int64)
+    for row, side in zip(lengths, sides, strict=True):
+        row[side.kept] = side.lengths
+    both = (lengths > 0).all(axis=0)
+    rejected_longer = lengths[1] > lengths[0]
+    chosen = sides[0].select((both & ~rejected_longer)[sides[0].kept])
+    rejected = sides[1].select((both & rejected_longer)[sides[1].kept])
+    reasons = {
+        number: f"its {name} answer: {reason}"
+        for name, side in zip(("rejected", "chosen"), reversed(sides), strict=True)
+        for number, reason in side.set_aside.items()
+    }
+    return replace(together([chosen, rejected]), set_aside=reasons, dropped=sides[0].dropped)
+
+
+def _answered(pair: Record, answer: str) -> Record:
+    return {**pair, "messages": [*pair["messages"], {"role": "assistant", "content": pair[answer]}]}
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], end: int) -> Encoded:
@@ -110,18 +194,54 @@ def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], end: int) -> En
 
     A control token in a text is ordinary characters here: a text about `<|im_end|>` doesn't end there.
     """
-    _plain(tokenizer)
-    tokenizer.encode_special_tokens = True  # special tokens in a text are characters; those around it are still added
-    try:
-        encodings = tokenizer.encode_batch_fast(list(texts))
-    finally:
-        tokenizer.encode_special_tokens = False
+    encodings = document_encodings(tokenizer, texts)
     offsets, tokens = _flat(encodings)
     tokens = np.insert(tokens, offsets[1:], np.int32(end))
     offsets = offsets + np.arange(len(offsets))
-    roles = np.full(len(tokens), _CODES["document"], np.uint8)
+    roles = np.full(len(tokens), CODES["document"], np.uint8)
     encoded = Encoded(np.arange(len(texts)), offsets, tokens, np.ones(len(tokens), np.bool_), roles, {})
-    return _without_untrained(encoded, "there is no token to train on: the text has no tokens")
+    return without_untrained(encoded, "there is no token to train on: the text has no tokens")
+
+
+def document_encodings(tokenizer: Tokenizer, texts: Sequence[str], places: bool = False) -> Sequence[Encoding]:
+    """Texts as the tokenizer encodes documents, without an end token; with `places`, tokens know their characters."""
+    _plain(tokenizer)
+    tokenizer.encode_special_tokens = True  # special tokens in a text are characters; those around it are still added
+    try:
+        return (tokenizer.encode_batch if places else tokenizer.encode_batch_fast)(list(texts))
+    finally:
+        tokenizer.encode_special_tokens = False
+
+
+def encode_tokens(tokenizer: Tokenizer, records: Sequence[Record]) -> Encoded:
+    """Rows that were encoded elsewhere: `tokens`, and perhaps `trained`, as long. Nothing is added.
+
+    Set aside: rows with an id that the tokenizer doesn't have, and those without a trained token.
+    """
+    vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
+    set_aside: dict[int, str] = {}
+    rows: dict[int, NDArray[np.int32]] = {}
+    trained: list[NDArray[np.bool_]] = []
+    for number, record in enumerate(records):
+        tokens = np.array(record["tokens"], np.int64)
+        wrong = tokens[(tokens < 0) | (tokens >= vocabulary)]
+        if len(wrong):
+            set_aside[number] = f"the tokenizer has no token {wrong[0]}: its tokens are 0 to {vocabulary - 1}"
+            continue
+        rows[number] = tokens.astype(np.int32)
+        marks = record.get("trained")
+        trained.append(np.ones(len(tokens), np.bool_) if marks is None else np.array(marks, np.bool_))
+    offsets, tokens = flat(list(rows.values()))
+    roles = np.full(len(tokens), CODES["document"], np.uint8)
+    mask = np.concatenate(trained) if trained else np.zeros(0, np.bool_)
+    encoded = Encoded(np.array(list(rows), np.int64), offsets, tokens, mask, roles, set_aside)
+    return without_untrained(encoded, "there is no token to train on: it marks none behind the first")
+
+
+def _numbered(encoded: Encoded, numbers: Sequence[int]) -> Encoded:
+    """What was made of the rows with these numbers, by those numbers."""
+    set_aside = {numbers[index]: reason for index, reason in encoded.set_aside.items()}
+    return replace(encoded, kept=np.array(numbers, np.int64)[encoded.kept], set_aside=set_aside)
 
 
 @dataclass(frozen=True)
@@ -145,58 +265,67 @@ def _control_tokens(texts: tuple[str, ...]) -> ControlTokens:
     return ControlTokens(texts, re2.compile("|".join(map(re2.escape, texts))) if texts else None)
 
 
-def spoken_spans(
-    template: ChatTemplate,
-    rendered: Rendered,
-    messages: Sequence[Message],
-    loss: Literal["assistant", "last_assistant"],
-) -> list[Span]:
-    """The characters of a rendering that the model has to write itself.
-
-    Raises RenderError where the template leaves an assistant's message out, or writes it outside of a loop.
-    """
-    assistants = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-    wanted = set(assistants[-1:] if loss == "last_assistant" else assistants)
-    spans = [_spoken(span, template, rendered.text) for span in rendered.spans if span.message in wanted]
-    left_out = wanted.difference(span.message for span in spans)
-    if left_out:
-        raise RenderError(f"the chat template writes message {min(left_out) + 1} nowhere in a loop over messages")
-    return spans
-
-
-def _spoken(span: Span, template: ChatTemplate, text: str) -> Span:
-    """Of an assistant's message, what follows the generation prompt, without the blanks behind the end-of-turn token.
-
-    The prompt is matched line by line, as a template may open an earlier turn with less of it (without the empty
-    thought that it opens the last one with).
-    """
-    opening = template.generation_prompt.splitlines(keepends=True)
-    start = span.start
-    found = text.find(opening[0], span.start, span.stop) if opening else -1
-    if found >= 0:
-        start = found
-        for line in opening:
-            if not text.startswith(line, start, span.stop):
-                break
-            start += len(line)
-    return Span(span.message, start, start + len(text[start : span.stop].rstrip()))
-
-
-def _refuse_control_tokens(chat: Mapping[str, Any], control: ControlTokens) -> None:
+def _with_control_tokens(tokenizer: Tokenizer, chats: Sequence[Record]) -> dict[int, str]:
+    """The chats whose text holds a control token, with the reason. All texts are searched at once: few hold any."""
+    control = control_tokens(tokenizer)
     if control.pattern is None:
-        return
-    found = control.pattern.search(json.dumps([chat["messages"], chat.get("tools")], ensure_ascii=False))
-    if found is not None:
-        raise RenderError(f"its text holds the control token {found.group()}")
+        return {}
+    texts = [_text_of(chat) for chat in chats]
+    if control.pattern.search("\0".join(texts)) is None:
+        return {}
+    found = {index: match for index, text in enumerate(texts) if (match := control.pattern.search(text))}
+    return {index: f"its text holds the control token {match.group()}" for index, match in found.items()}
 
 
-def _token_range(encoding: Encoding, span: Span, length: int) -> tuple[int, int]:
-    """The tokens that carry any character of the span, in a text of `length` characters."""
-    start, stop = _token_at(encoding, span.start, length), _token_at(encoding, span.stop, length)
-    characters = encoding.token_to_chars(stop) if stop < len(encoding) else None
-    if characters is not None and characters[0] < span.stop:
-        stop += 1
-    return start, stop
+def _text_of(chat: Record) -> str:
+    """Everything that a template may write of a chat. Contents alone are put together faster than JSON."""
+    messages, tools = chat["messages"], chat.get("tools")
+    if not tools and all(len(message) == 2 and isinstance(message.get("content"), str) for message in messages):
+        return "\0".join([message["content"] for message in messages])
+    return json.dumps([messages, tools], ensure_ascii=False)
+
+
+def _encodings(tokenizer: Tokenizer, rendered: Sequence[Rendered]) -> Sequence[Encoding]:
+    """Nothing is added to what the template wrote: a first token that it wants stands there already."""
+    _plain(tokenizer)
+    return tokenizer.encode_batch([chat.text for chat in rendered], add_special_tokens=False)
+
+
+def _mark_roles(
+    roles: NDArray[np.uint8],
+    first: int,
+    encoding: Encoding,
+    chat: Rendered,
+    messages: Sequence[Mapping[str, Any]],
+    places: dict[int, tuple[int, int]],
+) -> None:
+    """Fills in whose the tokens of a chat are, which begins at `first`."""
+    if messages[0]["role"] == "system" and chat.spans[:1] and chat.spans[0].message > 0:
+        start, _ = _token_range(encoding, chat.spans[0], len(chat.text), places)
+        roles[first : first + start] = CODES["system"]
+    for span in chat.spans:
+        start, stop = _token_range(encoding, span, len(chat.text), places)
+        roles[first + start : first + stop] = CODES[messages[span.message]["role"]]
+
+
+def _token_range(encoding: Encoding, span: Span, length: int, places: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The tokens that carry any character of the span, in a text of `length` characters.
+
+    `places` keeps what was looked up: where one span ends, the next begins.
+    """
+    return _place(encoding, span.start, length, places)[0], _place(encoding, span.stop, length, places)[1]
+
+
+def _place(encoding: Encoding, position: int, length: int, places: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The first token that carries the character or one behind it, and the first that carries none before it."""
+    place = places.get(position)
+    if place is None:
+        token = behind = _token_at(encoding, position, length) if position else 0
+        characters = encoding.token_to_chars(token) if token < len(encoding) else None
+        if characters is not None and characters[0] < position:
+            behind += 1
+        place = places[position] = token, behind
+    return place
 
 
 def _token_at(encoding: Encoding, position: int, length: int) -> int:
@@ -215,31 +344,4 @@ def _plain(tokenizer: Tokenizer) -> None:
 
 
 def _flat(encodings: Sequence[Encoding]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Offsets, int64[n + 1], and all tokens, int32, one encoding behind the other."""
-    rows = [np.array(encoding.ids, np.int32) for encoding in encodings]
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    return offsets, np.concatenate(rows) if rows else np.zeros(0, np.int32)
-
-
-def _counts(mask: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    before = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-    return before[offsets[1:]] - before[offsets[:-1]]
-
-
-def _without_untrained(encoded: Encoded, reason: str) -> Encoded:
-    """Masks every row's first token, and sets rows aside of which nothing is trained then."""
-    trained = encoded.trained.copy()
-    trained[encoded.offsets[:-1][encoded.lengths > 0]] = False
-    keep = _counts(trained, encoded.offsets) > 0
-    if keep.all():
-        return replace(encoded, trained=trained)
-    of_kept = np.repeat(keep, encoded.lengths)
-    return Encoded(
-        kept=encoded.kept[keep],
-        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[keep])]),
-        tokens=encoded.tokens[of_kept],
-        trained=trained[of_kept],
-        roles=encoded.roles[of_kept],
-        set_aside={**encoded.set_aside, **dict.fromkeys(encoded.kept[~keep].tolist(), reason)},
-    )
+    return flat([np.array(encoding.ids, np.int32) for encoding in encodings])

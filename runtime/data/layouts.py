@@ -1,29 +1,28 @@
-"""Recognises how a record is laid out, and checks and turns it into the record of its format."""
+"""Recognises how a record is laid out, and turns it into the record of its format."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runtime.data.broken import BrokenError
+from runtime.data.messages import ROLES, from_sharegpt, kind, messages_of, tools_of, unusual_in
+from runtime.data.preference import preference
 from runtime.data.rows import Format
+from runtime.data.tokenised import is_tokenised, tokenised
 
-ROLES = ("system", "user", "assistant", "tool")
+__all__ = ["ROLES", "BrokenError", "arranged", "renamed"]
 
 Json = dict[str, Any]
 
 
-class BrokenError(Exception):
-    """A record can't be used; the text says why."""
-
-
 def renamed(record: Json, fields: Mapping[str, str]) -> Json:
     """The record with columns under the format's names; a column that already has such a name gives way."""
+    if not fields:
+        return record
     missing = [column for column in fields.values() if column not in record]
     if missing:
         raise BrokenError(f"it has no column '{missing[0]}' (it has {_names(record)})")
-    if not fields:
-        return record
     mapped = {column: name for name, column in fields.items()}
     return {mapped.get(name, name): value for name, value in record.items() if name in mapped or name not in fields}
 
@@ -31,142 +30,129 @@ def renamed(record: Json, fields: Mapping[str, str]) -> Json:
 def arranged(format: Format, record: Json) -> tuple[str, Json, tuple[str, ...]]:
     """The name of the layout, the record of the format, and what is unusual about it but no reason to refuse it.
 
-    Columns that the layout doesn't use are kept. Raises BrokenError.
+    Documents have `text`; chats and prompts `messages` and perhaps `tools`; preferences `messages` (the prompt),
+    `chosen` and `rejected`, and perhaps `tools`. Pre-tokenised ones have `tokens` and `trained` instead. Columns that
+    the layout doesn't use are kept. Raises BrokenError.
     """
     if format == "documents":
-        return "text", _document(record), ()
-    for name, (needed, convert) in _CHAT_LAYOUTS.items():
-        if all(column in record for column in needed):
-            chat = convert(record)
-            return name, chat, _check_messages(chat)
-    raise BrokenError(f"it has no messages, prompt and completion, or instruction and output (it has {_names(record)})")
+        return _document(record)
+    if format == "preference":
+        name, pair = preference(record)
+        return (*_with_system(name, pair), ())
+    layouts = _CHATS if format == "chat" else _PROMPTS
+    for name, (needed, convert) in layouts.items():
+        if all(record.get(column) is not None for column in needed):
+            messages, used = convert(record)
+            used = ("messages", *used)
+            chat = {"messages": messages, **{key: value for key, value in record.items() if key not in used}}
+            name, chat = _with_system(name, chat)
+            return name, chat, _unusual(format, chat["messages"])
+    if format == "chat" and is_tokenised(record):
+        return "pre-tokenised", *tokenised(record)
+    raise BrokenError(f"it has no {_WANTED[format]} (it has {_names(record)})")
 
 
-def _document(record: Json) -> Json:
+def _document(record: Json) -> tuple[str, Json, tuple[str, ...]]:
     if "text" not in record:
+        if is_tokenised(record):
+            return "pre-tokenised", tokenised(record)[0], ()
         raise BrokenError(f"it has no column 'text' (it has {_names(record)})")
     if not isinstance(record["text"], str):
-        raise BrokenError(f"its text is {_kind(record['text'])}, not a string")
+        raise BrokenError(f"its text is {kind(record['text'])}, not a string")
     if not record["text"].strip():
         raise BrokenError("its text is empty")
-    return record
+    return "text", record, ()
 
 
-def _messages(record: Json) -> Json:
-    return record
+def _with_system(name: str, chat: Json) -> tuple[str, Json]:
+    """Puts messages and tools in their form; a column `system` becomes the system prompt that they lack."""
+    chat = {**chat, "messages": messages_of(chat["messages"])}
+    tools = tools_of(chat)
+    for column in ("tools", "functions"):
+        chat.pop(column, None)
+    if tools is not None:
+        chat["tools"] = tools
+    system = chat.get("system")
+    if isinstance(system, str) and chat["messages"][0]["role"] != "system":
+        del chat["system"]
+        if system.strip():
+            chat["messages"] = [{"role": "system", "content": system}, *chat["messages"]]
+            return f"{name}, system apart", chat
+    return name, chat
 
 
-def _prompt_completion(record: Json) -> Json:
-    prompt, completion = record["prompt"], record["completion"]
-    if isinstance(prompt, list) and isinstance(completion, list):
-        return _chat(record, ("prompt", "completion"), [*prompt, *completion])
-    return _chat(record, ("prompt", "completion"), _turn(prompt, completion))
+def _unusual(format: Format, messages: list[Json]) -> tuple[str, ...]:
+    if format == "chat":
+        return tuple(unusual_in(messages))
+    return ("prompts that end with the assistant",) if messages[-1]["role"] == "assistant" else ()
 
 
-def _instruction_output(record: Json) -> Json:
+Converted = tuple[Any, tuple[str, ...]]
+"""Messages, unchecked, and the columns that they come from."""
+
+
+def _messages(record: Json) -> Converted:
+    return record["messages"], ()
+
+
+def _conversations(record: Json) -> Converted:
+    return from_sharegpt(record["conversations"]), ("conversations",)
+
+
+def _answered(prompt: str, answer: str) -> Callable[[Json], Converted]:
+    def convert(record: Json) -> Converted:
+        return [*_said("user", record[prompt]), *_said("assistant", record[answer])], (prompt, answer)
+
+    return convert
+
+
+def _instructed(answer: str) -> Callable[[Json], Converted]:
+    def convert(record: Json) -> Converted:
+        messages, used = _instruction(record)
+        return [*messages, *_said("assistant", record[answer])], (*used, answer)
+
+    return convert
+
+
+def _instruction(record: Json) -> Converted:
     instruction, given = record["instruction"], record.get("input")
     if given:
         if not isinstance(instruction, str) or not isinstance(given, str):
             raise BrokenError("its instruction and input are not both strings")
         instruction = f"{instruction}\n\n{given}"
-    return _chat(record, ("instruction", "input", "output"), _turn(instruction, record["output"]))
+    return _said("user", instruction), ("instruction", "input")
 
 
-def _turn(user: Any, assistant: Any) -> list[Json]:
-    return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+def _prompt(record: Json) -> Converted:
+    return _said("user", record["prompt"]), ("prompt",)
 
 
-def _chat(record: Json, used: tuple[str, ...], messages: list[Json]) -> Json:
-    return {"messages": messages, **{name: value for name, value in record.items() if name not in used}}
+def _said(role: str, said: Any) -> list[Any]:
+    """What one side says: messages, or the content of one."""
+    return said if isinstance(said, list) else [{"role": role, "content": said}]
 
 
-_CHAT_LAYOUTS: dict[str, tuple[tuple[str, ...], Callable[[Json], Json]]] = {
+_Layouts = dict[str, tuple[tuple[str, ...], Callable[[Json], Converted]]]
+
+_CHATS: _Layouts = {
     "messages": (("messages",), _messages),
-    "prompt/completion": (("prompt", "completion"), _prompt_completion),
-    "instruction/output": (("instruction", "output"), _instruction_output),
+    "ShareGPT": (("conversations",), _conversations),
+    "prompt/completion": (("prompt", "completion"), _answered("prompt", "completion")),
+    "prompt/response": (("prompt", "response"), _answered("prompt", "response")),
+    "instruction/output": (("instruction", "output"), _instructed("output")),
+    "instruction/response": (("instruction", "response"), _instructed("response")),
 }
-
-
-def _check_messages(chat: Json) -> tuple[str, ...]:
-    """Refuses what no template can render; puts texts given as lists of parts together, tools given as JSON apart."""
-    messages = chat["messages"]
-    if not isinstance(messages, list):
-        raise BrokenError(f"its messages are {_kind(messages)}, not a list")
-    if not messages:
-        raise BrokenError("it has no messages")
-    chat["messages"] = [_message(number, message) for number, message in enumerate(messages, 1)]
-    if isinstance(chat.get("tools"), str):
-        try:
-            chat["tools"] = json.loads(chat["tools"])
-        except ValueError as error:
-            raise BrokenError(f"its tools are a string that isn't JSON: {error}") from error
-    tools = chat.get("tools")
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        raise BrokenError("its tools are not a list of objects")
-    return tuple(_unusual(chat["messages"]))
-
-
-def _message(number: int, message: Any) -> Json:
-    if not isinstance(message, dict):
-        raise BrokenError(f"message {number} is {_kind(message)}, not an object")
-    role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
-        raise BrokenError(f"message {number} has the role {role!r}, which is none of {', '.join(ROLES)}")
-    if isinstance(content, list):
-        if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-            raise BrokenError(f"message {number} has parts that are not text")
-        content = "".join(part["text"] for part in content)
-        message = {**message, "content": content}
-    calls = message.get("tool_calls")
-    if calls is not None and not (isinstance(calls, list) and all(map(_is_call, calls))):
-        raise BrokenError(f"the tool calls of message {number} are not a list of functions with a name")
-    if content is None and role == "assistant" and calls:
-        return message
-    if not isinstance(content, str):
-        raise BrokenError(f"the content of message {number} is {_kind(content)}, not a string")
-    if role in ("user", "assistant") and not content.strip() and not calls:
-        raise BrokenError(f"message {number} ({role}) is empty")
-    return message
-
-
-def _is_call(call: Any) -> bool:
-    function = call.get("function", call) if isinstance(call, dict) else None
-    return isinstance(function, dict) and isinstance(function.get("name"), str)
-
-
-def _unusual(messages: list[Json]) -> list[str]:
-    """Reported with counts, and kept."""
-    found: list[str] = []
-    roles = [message["role"] for message in messages]
-    if "assistant" not in roles:
-        found.append("chats without an assistant's message")
-    elif roles[-1] == "user":
-        found.append("chats that end with the user")
-    followers = zip(messages, roles[1:], strict=False)
-    if any(message.get("tool_calls") and follower != "tool" for message, follower in followers):
-        found.append("chats with a tool call without its result")
-    if any(
-        role == "tool" and before not in ("assistant", "tool")
-        for before, role in zip(["", *roles], roles, strict=False)
-    ):
-        found.append("chats with a tool's result without its call")
-    return found
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
+"""Layouts of chats with the columns that each needs, none of them null; the first that fits is taken."""
+_PROMPTS: _Layouts = {
+    "messages": (("messages",), _messages),
+    "ShareGPT": (("conversations",), _conversations),
+    "prompt": (("prompt",), _prompt),
+    "instruction": (("instruction",), _instruction),
+}
+_WANTED = {
+    "chat": "messages, conversations, prompt and completion, or instruction and output",
+    "prompts": "messages, conversations, prompt or instruction",
+}
 
 
 def _names(record: Json) -> str:

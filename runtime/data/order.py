@@ -2,7 +2,7 @@
 
 A phase is cut into blocks. Each block gets its part of every source by cumulative rounding, so the totals are exact and
 the rarest source appears; a keyed permutation mixes the block. Which rows a source gives are the next of its stream.
-Blocks are a small table, everything else is computed: any slice costs its own length.
+Kept are one number a block and two a source and phase, everything else is computed: any slice costs its own length.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsl.values import Quantity
-from runtime.data.amounts import Phase, Underfill, solve
+from runtime.data.amounts import solve
 from runtime.data.keys import numbered, subkey
+from runtime.data.mixed import Mixed
 from runtime.data.permutation import permute
+from runtime.data.saved_arrays import load_arrays, save_arrays
 from runtime.data.streams import Source, stream_rows, streams
 
 BLOCK = 1024
 """Examples of a block, about."""
+_TABLE = 1 << 20
+"""Numbers of a table of blocks and sources that is computed at once, about."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +40,60 @@ class Order:
         key: uint64[], names the random stream.
         source_keys: uint64[sources], those of the sources' streams.
         sizes: int64[sources], rows of each source.
-        taken: int64[blocks + 1, sources], places of each source's stream that are used before each block.
+        counts: int64[phases, sources], rows of each source in each phase.
+        offsets: int64[phases, sources], where in a block each source begins, in shares of a row: rare ones would all
+            land in the middle block else.
         phases: int64[phases + 1], the block at which each phase begins.
+        starts: int64[blocks + 1], the position at which each block begins, and the length.
     """
 
     key: NDArray[np.uint64]
     source_keys: NDArray[np.uint64]
     sizes: NDArray[np.int64]
-    taken: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    offsets: NDArray[np.int64]
     phases: NDArray[np.int64]
+    starts: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
     @cached_property
     def phase_starts(self) -> NDArray[np.int64]:
         """int64[phases + 1], the position at which each phase begins, and the length."""
-        return self._starts[self.phases]
+        return self.starts[self.phases]
+
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """int64[sources], rows of each source in the whole run; a row used twice counts twice."""
+        return self.counts.sum(axis=0)
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Index of the source and row number at the positions `start` to `stop` (exclusive)."""
         positions = np.arange(start, stop)
-        block = np.searchsorted(self._starts, positions, side="right") - 1
-        first = self._starts[block]
-        mixed = first + permute(positions - first, self._starts[block + 1] - first, numbered(self._block_key, block))
+        block = np.searchsorted(self.starts, positions, side="right") - 1
+        first = self.starts[block]
+        mixed = first + permute(positions - first, self.starts[block + 1] - first, numbered(self._block_key, block))
         low, high = (int(block[0]), int(block[-1]) + 1) if len(block) else (0, 0)
-        ends = self._starts[low] + np.cumsum(np.diff(self.taken[low : high + 1], axis=0))
-        run = np.searchsorted(ends, mixed, side="right")  # runs: of each block, the places of each source in turn
+        taken, ends = self._taken(low, high)
+        run = np.searchsorted(ends[1:], mixed, side="right")  # runs: of each block, the places of each source in turn
         source = run % len(self.sizes)
-        begins = np.concatenate([self._starts[low : low + 1], ends])[run]
-        places = self.taken[block, source] + mixed - begins
+        places = taken.reshape(-1)[run] + mixed - ends[run]
         return source.astype(np.int32), stream_rows(places, self.sizes[source], self.source_keys[source])
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return self.taken.sum(axis=1)
+    def _taken(self, low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of blocks `low` to `high` (exclusive): places of each source's stream that are used before each block,
+        int64[blocks, sources], and the positions at which the runs of these sources begin, and the end.
+        """
+        before = np.concatenate([np.zeros((1, len(self.sizes)), np.int64), np.cumsum(self.counts, axis=0)])
+        taken, shares = (np.zeros((high - low, len(self.sizes)), np.int64) for _ in range(2))
+        for phase, (begin, end) in enumerate(pairwise(self.phases.tolist())):
+            inside = np.arange(max(low, begin), min(high, end) + 1)
+            if len(inside) > 1:
+                spread = _cumulative(self.counts[phase], self.offsets[phase], inside - begin, end - begin)
+                at = slice(inside[0] - low, inside[-1] - low)
+                taken[at], shares[at] = before[phase] + spread[:-1], np.diff(spread, axis=0)
+        return taken, self.starts[low] + np.concatenate([[0], np.cumsum(shares)])
 
     @cached_property
     def _block_key(self) -> NDArray[np.uint64]:
@@ -81,58 +105,57 @@ class Order:
         hasher = hashlib.sha256()
         for field in fields(self):
             array = getattr(self, field.name)
-            hasher.update(
-                np.array(array.shape, "<i8").tobytes() + array.astype(array.dtype.newbyteorder("<")).tobytes()
-            )
+            hasher.update(np.array(array.shape, "<i8").data)
+            hasher.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
         return hasher.hexdigest()
 
-    def save(self, path: Path) -> None:
-        np.savez(path, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)})
+    def save(self, folder: Path) -> None:
+        save_arrays(self, folder)
 
 
-def load_order(path: Path) -> Order:
-    """What `save` wrote."""
-    with np.load(path) as arrays:
-        return Order(**{field.name: arrays[field.name] for field in fields(Order)})
+def load_order(folder: Path) -> Order:
+    """What `save` wrote. UserError where it is damaged."""
+    return load_arrays(Order, folder)
 
 
-def make_order(
-    sources: Sequence[Source],
-    phases: Sequence[Phase],
-    budget: Quantity | None,
-    length: Quantity | None,
-    max_epochs: Fraction | None,
-    underfill: Underfill,
-    key: int,
-) -> Order:
-    """The order of a stage; arguments and errors are those of `solve`, `key` names the random stream.
-
-    A bare source is one phase of one part, all of it.
-    """
+def make_order(sources: Sequence[Source], mixed: Mixed, length: Quantity | None, key: int) -> Order:
+    """The order of a stage. For `mixed` and `length`, and for errors, see `solve`; `key` names the random stream."""
     each = streams(sources, key)
-    counts = solve(each, phases, budget, length, max_epochs, underfill)
+    counts = solve(each, mixed, length)
     blocks = np.maximum(-(-counts.sum(axis=1) // BLOCK), 1)
-    before = np.concatenate([np.zeros((1, len(sources)), np.int64), np.cumsum(counts, axis=0)])
-    tables = [
-        before[number] + _cumulative(counts[number], int(blocks[number]), subkey(key, "spread", number))[:-1]
-        for number in range(len(counts))
-    ]
+    offsets = np.array(
+        [
+            [subkey(key, "spread", phase, stream.source.content) % size for stream in each]
+            for phase, size in enumerate(blocks.tolist())
+        ],
+        np.int64,
+    )
+    starts = [np.zeros(1, np.int64)]
+    for of_phase, offset, size in zip(counts, offsets, blocks.tolist(), strict=True):
+        starts.append(starts[-1][-1] + _block_ends(of_phase, offset, size))
     return Order(
         key=np.array(key, np.uint64),
         source_keys=np.array([stream.key for stream in each], np.uint64),
         sizes=np.array([len(source) for source in sources], np.int64),
-        taken=np.concatenate([*tables, before[-1:]]),
+        counts=counts,
+        offsets=offsets,
         phases=np.concatenate([[0], np.cumsum(blocks)]),
+        starts=np.concatenate(starts),
     )
 
 
-def _cumulative(counts: NDArray[np.int64], blocks: int, key: int) -> NDArray[np.int64]:
-    """int64[blocks + 1, sources]: a source's count spread evenly over blocks, the last row being `counts`.
+def _block_ends(counts: NDArray[np.int64], offsets: NDArray[np.int64], blocks: int) -> NDArray[np.int64]:
+    """int64[blocks], where in its phase each block ends."""
+    at_once = max(_TABLE // len(counts), 1)
+    numbers = (np.arange(first, min(first + at_once, blocks)) for first in range(0, blocks, at_once))
+    return np.concatenate([_cumulative(counts, offsets, each + 1, blocks).sum(axis=1) for each in numbers])
 
-    Each source begins at a point of its own within a block, or rare ones would all land in the middle one.
-    """
-    offsets = np.array([subkey(key, number) % blocks for number in range(len(counts))], np.int64)
-    return (np.arange(blocks + 1)[:, None] * counts + offsets) // blocks
+
+def _cumulative(
+    counts: NDArray[np.int64], offsets: NDArray[np.int64], numbers: NDArray[np.int64], blocks: int
+) -> NDArray[np.int64]:
+    """int64[numbers, sources], rows of each source before blocks of these numbers: its count spread evenly over all."""
+    return (numbers[:, None] * counts + offsets) // blocks
 
 
 @dataclass(frozen=True)
@@ -150,18 +173,19 @@ class Use:
 
 def uses(order: Order, sources: Sequence[Source]) -> list[Use]:
     """What the whole run takes of each source."""
-    counts = order.taken[-1].tolist()
-    of = list(zip(streams(sources, int(order.key)), counts, strict=True))
-    tokens = [stream.amount(0, count, "tokens") for stream, count in of]
+    counts = order.used.tolist()
+    each = streams(sources, int(order.key))
+    held = [stream.held(count) for stream, count in zip(each, counts, strict=True)]
+    everything = sum(tokens for tokens, _ in held)
     return [
         Use(
-            available_examples=len(stream.source),
-            available_tokens=int(stream.source.tokens.sum()),
+            available_examples=len(source),
+            available_tokens=source.total("tokens"),
             used_examples=count,
-            used_tokens=used,
-            used_trained_tokens=stream.amount(0, count, "trained tokens"),
-            epochs=Fraction(count, len(stream.source)),
-            share=Fraction(used, sum(tokens)),
+            used_tokens=tokens,
+            used_trained_tokens=trained,
+            epochs=Fraction(count, len(source)),
+            share=Fraction(tokens, everything),
         )
-        for (stream, count), used in zip(of, tokens, strict=True)
+        for source, count, (tokens, trained) in zip(sources, counts, held, strict=True)
     ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.data.saved_arrays import load_arrays, save_arrays
+
 
 @dataclass(frozen=True)
 class Packing:
-    """Batches of token rows. Everything is an array, so it is stored as one.
+    """Batches of token rows. Everything is an array, and mapped once it was saved: a step costs what it reads of them.
 
     A batch is `rows` token rows wide and `widths[step]` tokens long; the last one may hold fewer than `rows`.
 
@@ -23,7 +25,8 @@ class Packing:
         begins, lengths: int32[pieces], which tokens of the row.
         columns: int32[pieces], where in the token row it stands.
         trained: int32[pieces], trained tokens of it. A piece's first token has no predecessor and is none.
-        split: int64[], how many examples were split.
+        split: int64[], how many examples were longer than a sequence, and split or cut.
+        cut: int64[], tokens of theirs that no batch holds; 0 where they were split.
     """
 
     rows: NDArray[np.int64]
@@ -36,6 +39,7 @@ class Packing:
     columns: NDArray[np.int32]
     trained: NDArray[np.int32]
     split: NDArray[np.int64]
+    cut: NDArray[np.int64]
 
     @property
     def updates(self) -> int:
@@ -69,14 +73,13 @@ class Packing:
         """Places of all batches that hold no token, those of rows that fill a short batch up among them."""
         return int(self.widths.sum() * self.rows) - self.tokens
 
-    def save(self, path: Path) -> None:
-        np.savez(path, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)})
+    def save(self, folder: Path) -> None:
+        save_arrays(self, folder)
 
 
-def load_packing(path: Path) -> Packing:
-    """What `save` wrote."""
-    with np.load(path) as arrays:
-        return Packing(**{field.name: arrays[field.name] for field in fields(Packing)})
+def load_packing(folder: Path) -> Packing:
+    """What `save` wrote; costs the same whatever its size. UserError where it is damaged."""
+    return load_arrays(Packing, folder)
 
 
 def held(packing: Packing, sources: int, updates: int) -> NDArray[np.int64]:

@@ -1,33 +1,37 @@
 """Packs an order into batches.
 
-`best_fit` splits rows at the sequence length and fills token rows with several pieces; `none` gives every example a
-token row of its own. Bins are filled within windows of the order that never cross a phase, so what is in one window
-moves nothing in another.
+`best_fit` and `first_fit` fill token rows with several rows or pieces of them; `none` gives every example a token row
+of its own. Bins are filled within windows of the order that never cross a phase, so what is in one window moves
+nothing in another.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.data.arrays import in_turns, ranges
+from runtime.data.fit import best_fit, first_fit
 from runtime.data.keys import numbered, subkey
 from runtime.data.order import Order
 from runtime.data.packed import Packing
-from runtime.data.store import TokenStore, ranges
+from runtime.data.store import TokenStore
 from runtime.errors import UserError
 
-WINDOW = 1024
-"""Examples that are packed together."""
-_SPAN = 64 * WINDOW
+WINDOW = 4096
+"""Examples that are packed together: enough that best fit fills chats of half a sequence to 98%."""
+_SPAN = 16 * WINDOW
 """Examples whose places in the order are computed at once."""
+_MASK_TOKENS = 1 << 24
+"""Tokens whose mask is read at once, about."""
 
-Method = Literal["none", "best_fit"]
+Method = Literal["none", "first_fit", "best_fit"]
+Long = Literal["split", "cut"]
 
 
 def pack(
@@ -38,44 +42,49 @@ def pack(
     rows: int,
     place: Callable[[int, int], str],
     updates: int | None = None,
+    long: Long = "split",
 ) -> Packing:
     """Packs the whole order, or what fills the first `updates` batches.
+
+    With `first_fit` token rows stand in the order of their first example, and examples in a token row in the order of
+    the run; `best_fit` fills better, and draws an order for the token rows of a window.
 
     Args:
         stores: the sources' tokens, in the order of their indices.
         sequence: tokens of a token row at most.
         rows: token rows of a batch.
         place: where a row comes from, given the index of its source and its number there.
+        long: what becomes of an example longer than `sequence`: it is split, every token once, or cut, and its first
+            `sequence` tokens are kept.
 
     Raises:
-        UserError: with `none`, a row is longer than `sequence`.
+        UserError: with `none`, which splits nothing, a row is longer than `sequence`.
     """
     limit = None if updates is None else updates * rows
-    firsts = np.cumsum([0, *(len(store) for store in stores)])
     lengths = np.concatenate([store.lengths for store in stores])
     trained = np.concatenate([store.trained_lengths for store in stores])
-    tables: list[_Pieces] = []
+    firsts = np.cumsum([0, *(len(store) for store in stores)])
+    tables: list[_Table] = []
     filled = 0
     for start, stop in _spans(order.phase_starts.tolist()):
         if limit is not None and filled >= limit:
             break
         sources, numbers = order.rows(start, stop)
         flat = firsts[sources] + numbers
-        if method == "none":
+        if method == "none" and long == "split":
             _refuse_long(sources, numbers, lengths[flat], sequence, place)
-        pieces = _split(sources, numbers, lengths[flat], sequence)
+        pieces = _pieces(sources, numbers, lengths[flat], sequence, long)
         pieces.trained[:] = trained[flat[pieces.examples]]
-        _count_trained_of_split(pieces, lengths[flat], stores)
-        if method == "best_fit":
-            pieces = _fill_windows(pieces, sequence, subkey(int(order.key), "bins", start))
-        tables.append(pieces)
-        filled += pieces.bin_count
+        _count_trained_of_parts(pieces, lengths[flat], stores)
+        bins, count = _bins(pieces, method, sequence, subkey(int(order.key), "bins", start))
+        tables.append(_table(pieces, bins, count, lengths[flat]))
+        filled += count
     return _packing(tables, method, sequence, rows, limit)
 
 
 @dataclass
 class _Pieces:
-    """Pieces of a span of the order, in the order of their bins. `examples` are indices into the span."""
+    """Pieces of a span of the order, in its order. `examples` are indices into the span."""
 
     examples: NDArray[np.int64]
     sources: NDArray[np.int32]
@@ -83,8 +92,25 @@ class _Pieces:
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
     trained: NDArray[np.int64]
-    bins: NDArray[np.int64]
-    bin_count: int
+
+
+@dataclass
+class _Table:
+    """Pieces of a span, bin by bin. `long` marks the first piece of each example that was split or cut.
+
+    `sizes` and `tokens` are of the bins: how many pieces, and how many tokens.
+    """
+
+    sources: NDArray[np.int32]
+    numbers: NDArray[np.int64]
+    begins: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    trained: NDArray[np.int32]
+    long: NDArray[np.bool_]
+    left_out: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    tokens: NDArray[np.int64]
 
 
 def _spans(phase_starts: list[int]) -> list[tuple[int, int]]:
@@ -95,11 +121,11 @@ def _spans(phase_starts: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _split(
-    sources: NDArray[np.int32], numbers: NDArray[np.int64], lengths: NDArray[np.int64], sequence: int
+def _pieces(
+    sources: NDArray[np.int32], numbers: NDArray[np.int64], lengths: NDArray[np.int64], sequence: int, long: Long
 ) -> _Pieces:
-    """Every token once: whole sequences, then what is left. Each piece in a bin of its own to begin with."""
-    counts = -(-lengths // sequence)
+    """Every token once, whole sequences and then what is left; or one piece of each example."""
+    counts = -(-lengths // sequence) if long == "split" else np.ones_like(lengths)
     examples = np.repeat(np.arange(len(lengths)), counts)
     begins = ranges(np.zeros_like(counts), counts) * sequence
     return _Pieces(
@@ -109,110 +135,103 @@ def _split(
         begins=begins,
         lengths=np.minimum(lengths[examples] - begins, sequence),
         trained=np.zeros(len(examples), np.int64),
-        bins=np.arange(len(examples)),
-        bin_count=len(examples),
     )
 
 
-def _count_trained_of_split(pieces: _Pieces, lengths: NDArray[np.int64], stores: Sequence[TokenStore]) -> None:
-    """Reads the masks of rows that were split: which token is trained depends on where a piece begins."""
-    split = pieces.lengths < lengths[pieces.examples]
-    for source in np.unique(pieces.sources[split]).tolist():
-        which = np.flatnonzero(split & (pieces.sources == source))
-        sizes = pieces.lengths[which]
-        mask = stores[source].read("trained", pieces.numbers[which], pieces.begins[which], sizes)
-        firsts = np.cumsum(sizes) - sizes
-        pieces.trained[which] = np.add.reduceat(mask.astype(np.int64), firsts) - mask[firsts]
+def _count_trained_of_parts(pieces: _Pieces, lengths: NDArray[np.int64], stores: Sequence[TokenStore]) -> None:
+    """Reads the masks of rows that were split or cut: which token is trained depends on where a piece begins."""
+    part = pieces.lengths < lengths[pieces.examples]
+    for source in np.unique(pieces.sources[part]).tolist():
+        of_source = np.flatnonzero(part & (pieces.sources == source))
+        for which in in_turns(of_source, pieces.lengths[of_source], _MASK_TOKENS):
+            sizes = pieces.lengths[which]
+            mask = stores[source].read("trained", pieces.numbers[which], pieces.begins[which], sizes)
+            firsts = np.cumsum(sizes) - sizes
+            pieces.trained[which] = np.add.reduceat(mask, firsts, dtype=np.int64) - mask[firsts]
 
 
-def _fill_windows(pieces: _Pieces, sequence: int, key: int) -> _Pieces:
-    """Best fit within each window; a window's bins are put in an order of their own, or full ones would come first."""
+def _bins(pieces: _Pieces, method: Method, sequence: int, key: int) -> tuple[NDArray[np.int64], int]:
+    """The bin of each piece, counted over the span window by window, and how many bins."""
+    if method == "none":
+        return np.arange(len(pieces.lengths)), len(pieces.lengths)
     edges = np.searchsorted(pieces.examples, np.arange(0, int(pieces.examples[-1]) + 1 + WINDOW, WINDOW))
-    order: list[NDArray[np.int64]] = []
-    bins: list[NDArray[np.int64]] = []
+    bins = np.empty(len(pieces.lengths), np.int64)
     count = 0
     for number, (first, stop) in enumerate(pairwise(edges.tolist())):
-        largest_first = np.argsort(-pieces.lengths[first:stop], kind="stable")
-        found, size = _best_fit(pieces.lengths[first:stop][largest_first].tolist(), sequence)
-        keys = numbered(np.full(1, subkey(key, number), np.uint64), np.arange(size))
-        ranks = np.empty(size, np.int64)
-        ranks[np.argsort(keys, kind="stable")] = np.arange(size)
-        ranked = ranks[found]
-        by_bin = np.argsort(ranked, kind="stable")
-        order.append(first + largest_first[by_bin])
-        bins.append(count + ranked[by_bin])
+        if method == "first_fit":
+            found, size = first_fit(pieces.lengths[first:stop], sequence)
+        else:
+            found, size = best_fit(pieces.lengths[first:stop], sequence)
+            found = _ranks(size, subkey(key, number))[found]  # or the full ones would come first
+        bins[first:stop] = count + found
         count += size
-    by_bin = np.concatenate(order)
-    return _Pieces(
-        examples=pieces.examples[by_bin],
+    return bins, count
+
+
+def _ranks(size: int, key: int) -> NDArray[np.int64]:
+    """A permutation of 0..size-1."""
+    keys = numbered(np.full(1, key, np.uint64), np.arange(size))
+    ranks = np.empty(size, np.int64)
+    ranks[np.argsort(keys, kind="stable")] = np.arange(size)
+    return ranks
+
+
+def _table(pieces: _Pieces, bins: NDArray[np.int64], count: int, whole: NDArray[np.int64]) -> _Table:
+    """`whole` are the lengths of the span's examples."""
+    by_bin = np.argsort(bins, kind="stable")
+    lengths = pieces.lengths[by_bin]
+    sizes = np.bincount(bins, minlength=count)
+    before = np.cumsum(lengths) - lengths
+    examples, begins = pieces.examples[by_bin], pieces.begins[by_bin]
+    of_split = np.bincount(pieces.examples)[examples] > 1
+    left_out = np.where(of_split, 0, whole[examples] - lengths)
+    return _Table(
         sources=pieces.sources[by_bin],
         numbers=pieces.numbers[by_bin],
-        begins=pieces.begins[by_bin],
-        lengths=pieces.lengths[by_bin],
-        trained=pieces.trained[by_bin],
-        bins=np.concatenate(bins),
-        bin_count=count,
-    )
-
-
-def _best_fit(lengths: list[int], room: int) -> tuple[NDArray[np.int64], int]:
-    """The bin of each length, and how many bins: each goes where it leaves the least room (best-fit decreasing).
-
-    `lengths` fall, none exceeds `room`. At most 11/9 of the fewest bins, and one (Johnson 1973).
-    """
-    bins: list[int] = []
-    free: list[tuple[int, int]] = []  # room left and bin, rising
-    count = 0
-    for length in lengths:
-        at = bisect_left(free, (length, 0))
-        if at < len(free):
-            left, bin = free.pop(at)
-        else:
-            left, bin = room, count
-            count += 1
-        bins.append(bin)
-        if left > length:
-            insort(free, (left - length, bin))
-    return np.array(bins, np.int64), count
-
-
-def _packing(tables: list[_Pieces], method: Method, sequence: int, rows: int, limit: int | None) -> Packing:
-    counts = [table.bin_count for table in tables]
-    bins = np.concatenate([table.bins + first for table, first in zip(tables, accumulate([0, *counts]), strict=False)])
-    used = sum(counts) if limit is None else min(sum(counts), limit)
-    edges = np.searchsorted(bins, np.arange(used + 1))
-    stop = int(edges[-1])
-
-    def joined(name: str) -> NDArray[np.int64]:
-        return np.concatenate([getattr(table, name) for table in tables])[:stop]
-
-    lengths = joined("lengths")
-    before = np.cumsum(lengths) - lengths
-    begins = joined("begins")
-    return Packing(
-        rows=np.array(rows),
-        widths=_widths(np.diff(np.append(before, lengths.sum())[edges]), method, sequence, rows),
-        bins=edges,
-        sources=joined("sources").astype(np.int32),
-        numbers=joined("numbers"),
         begins=begins.astype(np.int32),
         lengths=lengths.astype(np.int32),
-        columns=(before - before[edges[:-1]][bins[:stop]]).astype(np.int32),
-        trained=joined("trained").astype(np.int32),
-        split=np.array(int((begins == sequence).sum())),
+        columns=(before - np.repeat(before[np.cumsum(sizes) - sizes], sizes)).astype(np.int32),
+        trained=pieces.trained[by_bin].astype(np.int32),
+        long=(of_split & (begins == 0)) | (left_out > 0),
+        left_out=left_out.astype(np.int32),
+        sizes=sizes,
+        tokens=np.bincount(bins, pieces.lengths, count).astype(np.int64),
     )
 
 
-def _widths(filled: NDArray[np.int64], method: Method, sequence: int, rows: int) -> NDArray[np.int64]:
+def _packing(tables: list[_Table], method: Method, sequence: int, rows: int, limit: int | None) -> Packing:
+    sizes = np.concatenate([table.sizes for table in tables])[:limit]
+    tokens = np.concatenate([table.tokens for table in tables])[:limit]
+    stop = int(sizes.sum())
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(table, name) for table in tables])[:stop]
+
+    return Packing(
+        rows=np.array(rows),
+        widths=_widths(tokens, method, sequence, rows),
+        bins=np.concatenate([[0], np.cumsum(sizes)]),
+        sources=joined("sources"),
+        numbers=joined("numbers"),
+        begins=joined("begins"),
+        lengths=joined("lengths"),
+        columns=joined("columns"),
+        trained=joined("trained"),
+        split=np.array(int(joined("long").sum())),
+        cut=np.array(int(joined("left_out").sum(dtype=np.int64))),
+    )
+
+
+def _widths(tokens: NDArray[np.int64], method: Method, sequence: int, rows: int) -> NDArray[np.int64]:
     """Tokens of the rows of each batch: with `none` the least of four lengths, quarters of `sequence`, that holds all.
 
     Few lengths, as a program is compiled for each.
     """
-    firsts = np.arange(0, len(filled), rows)
-    if method == "best_fit":
+    firsts = np.arange(0, len(tokens), rows)
+    if method != "none":
         return np.full(len(firsts), sequence, np.int64)
     quarters = np.array([-(-sequence * quarter // 32) * 8 for quarter in (1, 2, 3, 4)], np.int64)
-    return quarters[np.searchsorted(quarters, np.maximum.reduceat(filled, firsts))]
+    return quarters[np.searchsorted(quarters, np.maximum.reduceat(tokens, firsts))]
 
 
 def _refuse_long(

@@ -1,41 +1,36 @@
-"""Reads files to rows: JSON lines, Markdown and text, with broken records set aside and counted."""
+"""Reads files to rows: what a record is follows from its content, and what can't be used is set aside and counted."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any
 
-from runtime.data.layouts import BrokenError, arranged, renamed
-from runtime.data.rows import Format, Record, Rows, canonical_json, make_rows
+from runtime.data.broken import Broken, BrokenError, check_broken
+from runtime.data.columns import Columns, Shape, shape_of
+from runtime.data.file_formats import FileKind, Found, kind_of, records_in
+from runtime.data.layouts import arranged, renamed
+from runtime.data.lines import LONGEST
+from runtime.data.rows import Format, Record, Rows, RowsBuilder, canonical_json
 from runtime.errors import UserError
 
-WHOLE_FILES = {".md": "Markdown", ".markdown": "Markdown", ".txt": "text file"}
-JSON_LINES = (".jsonl", ".ndjson")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SHOWN = 5
-"""Broken records that an error names."""
+__all__ = ["Broken", "Parsed", "Reading", "Unusual", "check_broken", "parse_file", "read_files"]
 
-
-@dataclass(frozen=True)
-class Broken:
-    """A record that was set aside, with the reason in words."""
-
-    file: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
+_HOPELESS = 100_000
+"""Broken records after which a file of which most is broken isn't read to its end."""
+_SHAPES = 1000
+"""Different sets of columns that are looked at in a file."""
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True)
 class Unusual:
-    """Something odd that was kept: how many rows have it, and the first of them."""
+    """Something odd that was kept: how many rows (or files, where its name says so) have it, and the first of them."""
 
     count: int
     first: str
@@ -43,7 +38,7 @@ class Unusual:
 
 @dataclass(frozen=True)
 class Reading:
-    """What files gave. `layouts` counts rows by layout, `unusual` those with an oddity, by its name."""
+    """What files gave. `layouts` counts rows by layout, `unusual` what has an oddity, by its name."""
 
     rows: Rows
     broken: tuple[Broken, ...]
@@ -51,156 +46,173 @@ class Reading:
     unusual: Mapping[str, Unusual]
 
 
-def read_files(format: Format, files: Sequence[Path], fields: Mapping[str, str], root: Path) -> Reading:
+@dataclass(frozen=True)
+class Parsed:
+    """A record that can be used. `shape`: its columns and their kinds, where no record of the file before had them."""
+
+    layout: str
+    record: Record
+    unusual: tuple[str, ...]
+    shape: Shape | None
+
+
+def read_files(
+    format: Format,
+    files: Sequence[Path],
+    fields: Mapping[str, str],
+    root: Path,
+    path: Path,
+    names: Mapping[Path, str] = MappingProxyType({}),
+) -> Reading:
     """The rows of all files, numbered by what they are: how they are spread over files changes nothing.
 
     Args:
-        files: JSON lines, one record a line; or Markdown and text files, each one document, whole.
+        files: of the kinds that `file_formats` knows; one that stands twice is read once.
         fields: the format's field to the file's column. Whole files have no columns, so it doesn't concern them.
         root: files are named relative to it, where they lie in it.
+        path: the Parquet file that the rows are written to, with memory that doesn't grow with their number.
+        names: what files are called that aren't known by their paths, as those fetched from elsewhere.
 
     Raises:
-        UserError: a file is empty or of an unknown kind, or more than 1% of the records are broken.
+        UserError: a file is empty, damaged, or of an unknown kind, or more than 1% of the records are broken.
     """
-    broken: list[Broken] = []
-    records: list[Record] = []
-    layouts: Counter[str] = Counter()
-    unusual: dict[str, Unusual] = {}
-    for path in files:
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-        before = len(records) + len(broken)
-        for line, item in _items(path, name, format):
-            try:
-                layout, canonical, record, odd = _read(format, fields, item)
-                records.append(Record(canonical, record, name, line))
-            except BrokenError as error:
-                broken.append(Broken(name, line, str(error)))
-                continue
-            layouts[layout] += 1
-            for reason in odd:
-                seen = unusual.get(reason, Unusual(0, f"{name}:{line}"))
-                unusual[reason] = Unusual(seen.count + 1, seen.first)
-        if len(records) + len(broken) == before:
-            raise UserError("the file holds no record", "remove the file, or take it out of `files:`", place=name)
+    tally = _Tally()
+    records = _records(format, files, fields, root, names, tally)
+    builder = RowsBuilder(path)
+    for record in records:
+        builder.add(record)
+    return Reading(builder.finish(), tuple(tally.broken), dict(tally.layouts), tally.all_unusual())
+
+
+def _records(
+    format: Format,
+    files: Sequence[Path],
+    fields: Mapping[str, str],
+    root: Path,
+    names: Mapping[Path, str],
+    tally: _Tally,
+) -> Iterator[Record]:
     if not files:
         raise UserError("there is no file to read", "name at least one under `files:`")
-    check_broken(broken, len(records) + len(broken), "mend these lines or delete them" + _mend(broken))
-    return Reading(make_rows(records), tuple(broken), dict(layouts), unusual)
+    for file in dict.fromkeys(files):
+        name = names.get(file) or name_of(file, root)
+        before = tally.total
+        yield from tally.kept(name, parse_file(file, name, format, fields))
+        if tally.total == before:
+            raise UserError("the file holds no record", "remove the file, or take it out of `files:`", place=name)
+    tally.check()
 
 
-def check_broken(broken: Sequence[object], total: int, mend: str) -> None:
-    """UserError where more than 1% of `total` records are broken; each prints as its place and reason."""
-    if len(broken) * 100 <= total:
-        return
-    shown = "".join(f"\n  {item}" for item in broken[:SHOWN])
-    more = f"\n  and {len(broken) - SHOWN:,} more" if len(broken) > SHOWN else ""
-    raise UserError(f"{len(broken):,} of {total:,} records can't be used; more than 1% stops here:{shown}{more}", mend)
+def name_of(path: Path, root: Path) -> str:
+    """A file as people call it: relative to `root` where it lies in it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def expand(patterns: Iterable[str], root: Path) -> list[Path]:
-    """The files that paths and globs (`**` among them) name, relative to `root`, sorted and each once.
+def parse_file(path: Path, name: str, format: Format, fields: Mapping[str, str]) -> Iterator[Parsed | Broken]:
+    """The records of one file, in its order. Depends on nothing else, so any process can run it.
 
-    Raises UserError where a pattern names none.
+    Raises UserError where the file can't be read, or not any further.
     """
-    found: set[Path] = set()
-    for pattern in patterns:
-        if "://" in pattern:
-            raise UserError(f"can't read '{pattern}'", "copy the files here, and name them by path")
-        relative = pattern.removeprefix("/")
-        base = Path(Path.cwd().anchor) if relative != pattern else root
-        matches = [path for path in base.glob(relative) if path.is_file()]
-        if not matches:
-            raise _no_match(pattern, base, Path(relative))
-        found.update(matches)
-    return sorted(found)
-
-
-def _no_match(pattern: str, base: Path, relative: Path) -> UserError:
-    """Walks down as far as folders exist, and names what is nearest there."""
-    folder, rest = base, list(relative.parts)
-    while rest and (folder / rest[0]).is_dir():
-        folder = folder / rest.pop(0)
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    near = get_close_matches(rest[0], names, 1) if rest else []
-    if near:
-        help = f"did you mean '{near[0]}'? It is in {folder}"
-    elif names:
-        help = f"{folder} holds {', '.join(names[:SHOWN])}" + (", …" if len(names) > SHOWN else "")
-    else:
-        help = f"{folder} is empty" if folder.is_dir() else f"there is no folder {folder}"
-    return UserError(f"no file matches '{pattern}'", help)
-
-
-def _items(path: Path, name: str, format: Format) -> Iterator[tuple[int, bytes | tuple[str, bytes]]]:
-    """Line number and bytes of each record; for a whole file its kind too. Blank lines hold no record."""
-    suffix = path.suffix.lower()
-    try:
-        if suffix in JSON_LINES:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    record = (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).strip()
-                    if record:
-                        yield number, record
-        elif suffix in WHOLE_FILES:
-            if format != "documents":
-                raise UserError(f"a {WHOLE_FILES[suffix]} is a document, not {format}", "use `.jsonl`", place=name)
-            content = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
-            if content.strip():
-                yield 1, (WHOLE_FILES[suffix], content)
-        else:
-            known = ", ".join((*JSON_LINES, *WHOLE_FILES))
-            raise UserError(f"can't read a file that ends in '{path.suffix}'", f"use one of {known}", place=name)
-    except OSError as error:
-        raise UserError(
-            f"can't read the file: {error.strerror}", "check its path and its permissions", place=name
-        ) from error
+    kind = kind_of(name)
+    if kind.is_document and format != "documents":
+        raise UserError(f"a {kind.kind} is a document, not {format}", "use `.jsonl`", place=name)
+    seen: set[tuple[object, ...]] = set()
+    for line, found in records_in(path, name, kind):
+        try:
+            layout, canonical, text, unusual = _read(format, fields, kind, found)
+        except BrokenError as error:
+            yield Broken(name, line, str(error))
+            continue
+        shape = None
+        if isinstance(found, dict) and len(seen) < _SHAPES:
+            signature = (*found, *map(type, found.values()))
+            if signature not in seen:
+                seen.add(signature)
+                shape = shape_of(found)
+        yield Parsed(layout, Record(canonical, text, name, line), unusual, shape)
 
 
 def _read(
-    format: Format, fields: Mapping[str, str], item: bytes | tuple[str, bytes]
+    format: Format, fields: Mapping[str, str], kind: FileKind, found: Found
 ) -> tuple[str, str, str, tuple[str, ...]]:
     """Layout, canonical JSON for the identity, JSON of the record, oddities."""
-    if isinstance(item, tuple):
-        layout, content = item
-        record: dict[str, Any] = {"text": _decoded(content)}
-        arranged(format, record)
-        canonical = canonical_json(record)
-        return layout, canonical, canonical, ()
-    record = renamed(_object(_decoded(item)), fields)
+    if isinstance(found, BrokenError):
+        raise found
+    if isinstance(found, str):
+        if "\0" in found:
+            raise BrokenError("it holds a NUL byte, so it is no text")
+        canonical = canonical_json({"text": found})
+        return kind.kind, canonical, canonical, ()
+    record = renamed(found, fields)
+    canonical = _text(canonical_json, record)
+    layout, record, unusual = arranged(format, record)
+    if "\\u0000" in canonical and _NUL.search(canonical):
+        unusual = (*unusual, "records with a NUL character")
+    as_read = format == "documents" and layout == "text"  # the order of keys matters in tools alone
+    return layout, canonical, canonical if as_read else _text(_ordered_json, record), unusual
+
+
+def _ordered_json(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def _text(written: Callable[[dict[str, Any]], str], record: dict[str, Any]) -> str:
+    """JSON of a record that can be encoded in UTF-8; texts in a record that are JSON may hide what can't be."""
     try:
-        canonical = canonical_json(record)
-        canonical.encode()
+        text = written(record)
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError as error:
         raise BrokenError("it holds half of a surrogate pair, which is no character") from error
     except ValueError as error:
-        raise BrokenError("it holds a number out of range") from error
-    layout, record, odd = arranged(format, record)
-    return layout, canonical, json.dumps(record, ensure_ascii=False), odd
+        raise BrokenError("it holds a number out of range, or NaN") from error
+    if len(text) > LONGEST:
+        raise BrokenError(f"it is longer than {LONGEST >> 20} MiB")
+    return text
 
 
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BrokenError("it is in UTF-16, not in UTF-8") from error
-        raise BrokenError(f"it is not in UTF-8 (byte 0x{content[error.start]:02x} at {error.start + 1})") from error
+@dataclass
+class _Tally:
+    """What is counted while files are read."""
 
+    total: int = 0
+    broken: list[Broken] = field(default_factory=list)
+    layouts: Counter[str] = field(default_factory=Counter)
+    unusual: dict[str, Unusual] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise BrokenError(f"it is not JSON: {error.msg} at column {error.colno}") from error
-    except (RecursionError, ValueError) as error:
-        raise BrokenError(f"it is not JSON that can be read: {error}") from error
-    if not isinstance(value, dict):
-        raise BrokenError("it is JSON, but not an object: each line holds one record in braces")
-    return value
+    def kept(self, name: str, items: Iterator[Parsed | Broken]) -> Iterator[Record]:
+        """The records of a file, counted as they go by."""
+        layouts: set[str] = set()
+        self.columns.begin(name)
+        for item in items:
+            self.total += 1
+            if isinstance(item, Broken):
+                self.broken.append(item)
+                if len(self.broken) > _HOPELESS and 2 * len(self.broken) > self.total:
+                    self.check()
+                continue
+            self.layouts[item.layout] += 1
+            place = f"{name}:{item.record.line}"
+            for reason in item.unusual:
+                self._count(reason, place)
+            if item.layout not in layouts:
+                layouts.add(item.layout)
+                if len(layouts) == 2:
+                    self._count("files that mix layouts", place)
+            if item.shape is not None:
+                self.columns.add(item.shape)
+            yield item.record
 
+    def check(self) -> None:
+        check_broken(self.broken, self.total, "mend these lines or delete them" + _mend(self.broken))
 
-def _no_constant(name: str) -> NoReturn:
-    raise BrokenError(f"it is not JSON: {name} is no number")
+    def all_unusual(self) -> dict[str, Unusual]:
+        return self.unusual | {name: Unusual(*each) for name, each in self.columns.differences().items()}
+
+    def _count(self, reason: str, place: str) -> None:
+        seen = self.unusual.get(reason, Unusual(0, place))
+        self.unusual[reason] = Unusual(seen.count + 1, seen.first)
 
 
 def _mend(broken: Sequence[Broken]) -> str:

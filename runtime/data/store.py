@@ -1,55 +1,53 @@
-"""Tokens of a source on disk, in TensorStore: written in pieces, read by row."""
+"""Tokens of a source on disk: written in pieces by any number of processes, joined, and read by row."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import io
+import json
+import re
+import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tensorstore as ts
 from numpy.typing import NDArray
 
+from runtime.data.arrays import ONE_FILE, ArrayWriter, FlatArray, damaged, in_turns, open_array, open_whole
 from runtime.data.encode import Encoded
 from runtime.data.rows import Rows
 from runtime.data.streams import Source
+from runtime.disk import write_atomically
 
 Flat = Literal["tokens", "trained", "roles"]
 
-_TYPES = {
-    "tokens": "int32",
-    "trained": "bool",
-    "roles": "uint8",
-    "offsets": "int64",
-    "trained_lengths": "int64",
-    "identity": "uint8",
-    "occurrence": "int32",
-}
-"""Arrays of a store. The first three have one element a token; `offsets` has one a row and one more; `identity` has 32
-a row, one behind the other."""
-_FILE, _CHUNK = 1 << 23, 1 << 15
-"""Elements of a file, and of what is compressed as one, so that a row is read without its file."""
-_CACHE = ts.Context({"cache_pool": {"total_bytes_limit": 256 << 20}})
+_FLAT: dict[Flat, str] = {"tokens": "int32", "trained": "bool", "roles": "uint8"}
+"""Arrays with one element a token."""
+_FACTS = {"offsets": "int64", "trained_lengths": "int64", "identity": "uint8", "occurrence": "int32"}
+"""Arrays of the rows: `offsets` has one element a row and one more, `identity` 32 a row, one behind the other."""
+_FILE = 1 << 23
+"""Tokens of a file."""
+_PIECES = "pieces"
 
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Rows of tokens, sorted by identity and occurrence. Facts of every row are in memory, tokens on disk.
+    """Rows of tokens, sorted by identity and occurrence. Nothing of a local store is in memory before it is asked for.
 
     Attributes:
-        folder: holds one zarr3 array for each of `_TYPES`.
-        starts: int64[n], where each row begins in the flat arrays.
-        lengths: int64[n], its tokens.
-        trained_lengths: int64[n], those of them that are trained.
+        location: folder or URL of one zarr3 array for each of `_FLAT` and `_FACTS`.
+        arrays: those of `_FLAT`.
+        starts, stops: int64[n], where each row begins and ends in them.
+        trained_lengths: int64[n], trained tokens of each row.
         identity: uint8[n, 32]; occurrence: int32[n]; as in `Rows`.
     """
 
-    folder: Path
+    location: str
+    arrays: dict[Flat, FlatArray]
     starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    stops: NDArray[np.int64]
     trained_lengths: NDArray[np.int64]
     identity: NDArray[np.uint8]
     occurrence: NDArray[np.int32]
@@ -57,16 +55,21 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64[n], tokens of each row."""
+        return self.stops - self.starts
+
     def source(self, name: str, content: str) -> Source:
         """The lengths that an order is made of; for the arguments see `Source`."""
         return Source(name, content, self.lengths, self.trained_lengths)
 
     def select(self, numbers: NDArray[np.int64]) -> TokenStore:
-        """The rows with these numbers; nothing is copied."""
+        """The rows with these numbers; no token is copied."""
         return replace(
             self,
             starts=self.starts[numbers],
-            lengths=self.lengths[numbers],
+            stops=self.stops[numbers],
             trained_lengths=self.trained_lengths[numbers],
             identity=self.identity[numbers],
             occurrence=self.occurrence[numbers],
@@ -74,39 +77,55 @@ class TokenStore:
 
     def numbers_of(self, rows: Rows) -> NDArray[np.int64]:
         """int64[len(rows)], the numbers that these rows have here, -1 for those that are not here."""
-        here = {name: number for number, name in enumerate(_names(self.identity, self.occurrence))}
-        return np.array([here.get(name, -1) for name in _names(rows.identity, rows.occurrence)], np.int64)
+        here, wanted = _names(self.identity, self.occurrence), _names(rows.identity, rows.occurrence)
+        if not len(here):
+            return np.full(len(wanted), -1)
+        found = np.minimum(np.searchsorted(here, wanted), len(here) - 1)
+        return np.where(here[found] == wanted, found, -1)
 
     def read(
-        self, array: Flat, numbers: NDArray[np.int64], begins: NDArray[np.int64], lengths: NDArray[np.int64]
+        self, array: Flat, numbers: NDArray[np.int64], begins: NDArray[np.int64], lengths: NDArray[np.integer]
     ) -> NDArray[Any]:
-        """Pieces of rows, one behind the other: of row `numbers[i]`, `lengths[i]` tokens from its `begins[i]`-th."""
-        return self._arrays[array][ranges(self.starts[numbers] + begins, lengths)].read().result()
+        """Slices of rows, one behind the other: of row `numbers[i]`, `lengths[i]` tokens from its `begins[i]`-th."""
+        stops = np.cumsum(lengths, dtype=np.int64)
+        found = np.empty(stops[-1] if len(stops) else 0, _FLAT[array])
+        self.copy(array, numbers, begins, lengths, found, stops - lengths)
+        return found
 
-    @cached_property
-    def _arrays(self) -> dict[str, ts.TensorStore]:
-        return {name: _open(self.folder / name) for name in ("tokens", "trained", "roles")}
+    def copy(
+        self,
+        array: Flat,
+        numbers: NDArray[np.int64],
+        begins: NDArray[np.integer],
+        lengths: NDArray[np.integer],
+        into: NDArray[Any],
+        places: NDArray[np.int64],
+    ) -> None:
+        """The same, each slice to where `places[i]` is in the flat array `into`."""
+        self.arrays[array].copy(self.starts[numbers] + begins, lengths.astype(np.int64, copy=False), into, places)
 
 
-def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    """`starts[0]`, `starts[0] + 1`, … (`lengths[0]` of them), then those of `starts[1]`, and so on; int64."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
+def open_store(location: Path | str) -> TokenStore:
+    """The store that `finish_store` left in a folder, or a copy of it at a URL.
 
-
-def open_store(folder: Path) -> TokenStore:
-    """The store that `write_store` left in a folder."""
-    read = {
-        name: np.asarray(_open(folder / name).read().result())
-        for name in ("offsets", "trained_lengths", "identity", "occurrence")
-    }
+    Raises UserError for a store that isn't whole.
+    """
+    arrays: dict[Flat, FlatArray] = {name: open_array(f"{location}/{name}") for name in _FLAT}
+    facts = {name: open_whole(f"{location}/{name}") for name in _FACTS}
+    rows, tokens = len(facts["offsets"]) - 1, int(facts["offsets"][-1]) if len(facts["offsets"]) else -1
+    expected = {**dict.fromkeys(_FLAT, tokens), "trained_lengths": rows, "identity": 32 * rows, "occurrence": rows}
+    found = {name: array.size for name, array in (arrays | facts).items()}
+    for name, size in expected.items():
+        if found[name] != size:
+            raise damaged(location, f"`{name}` has {found[name]:,} elements, and the offsets ask for {size:,}")
     return TokenStore(
-        folder=folder,
-        starts=read["offsets"][:-1],
-        lengths=np.diff(read["offsets"]),
-        trained_lengths=read["trained_lengths"],
-        identity=read["identity"].reshape(-1, 32),
-        occurrence=read["occurrence"],
+        location=str(location),
+        arrays=arrays,
+        starts=facts["offsets"][:-1],
+        stops=facts["offsets"][1:],
+        trained_lengths=facts["trained_lengths"],
+        identity=facts["identity"].reshape(-1, 32),
+        occurrence=facts["occurrence"],
     )
 
 
@@ -114,95 +133,89 @@ def store_digest(store: TokenStore) -> str:
     """SHA-256, in hexadecimal, of everything that the store holds of its rows."""
     hasher = hashlib.sha256()
     for array in (store.lengths, store.identity, store.occurrence):
-        hasher.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-    everything = np.zeros_like(store.lengths)
-    kinds: dict[Flat, str] = {"tokens": "<i4", "trained": "u1", "roles": "u1"}
-    for name, kind in kinds.items():
-        for first in range(0, len(store), _DIGEST_ROWS):
-            rows = np.arange(first, min(first + _DIGEST_ROWS, len(store)))
-            hasher.update(store.read(name, rows, everything[rows], store.lengths[rows]).astype(kind).tobytes())
+        hasher.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    for name in _FLAT:
+        for rows in in_turns(np.arange(len(store)), store.lengths, _DIGEST_TOKENS):
+            values = store.read(name, rows, np.zeros_like(rows), store.lengths[rows])
+            hasher.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
     return hasher.hexdigest()
 
 
-_DIGEST_ROWS = 4096
+_DIGEST_TOKENS = 1 << 22
 
 
-def write_store(folder: Path, rows: Rows, pieces: Iterable[tuple[int, Encoded]]) -> TokenStore:
-    """Writes tokens into an empty folder, piece by piece, and opens them.
+def write_piece(
+    folder: Path, number: int, encoded: Encoded, identity: NDArray[np.uint8], occurrence: NDArray[np.int32]
+) -> None:
+    """Writes a batch of rows, whole or not at all, into the folder that is to become a store.
 
     Args:
-        pieces: batches in the order of rows, each with the number of the row that its `kept` counts from.
+        number: of the piece, from 0: pieces are joined in this order, whoever writes which and when.
+        identity, occurrence: uint8[k, 32] and int32[k], those of all rows of the batch; `encoded.kept` counts in them.
     """
-    writers = {name: _Writer(folder / name, kind) for name, kind in _TYPES.items()}
+    values = {
+        "tokens": encoded.tokens,
+        "trained": encoded.trained,
+        "roles": encoded.roles,
+        "offsets": encoded.offsets,
+        "trained_lengths": encoded.trained_lengths,
+        "identity": identity[encoded.kept].reshape(-1),
+        "occurrence": occurrence[encoded.kept],
+        "set_aside": np.frombuffer(json.dumps(list(encoded.set_aside.items())).encode(), np.uint8),
+        "dropped": np.frombuffer(json.dumps(dict(encoded.dropped)).encode(), np.uint8),
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **values)
+    path = _piece(folder, number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def pieces_done(folder: Path) -> set[int]:
+    """Numbers of the pieces that are written."""
+    names = (re.fullmatch(r"(\d+)\.npz", path.name) for path in (folder / _PIECES).glob("*"))
+    return {int(name[1]) for name in names if name is not None}
+
+
+def set_aside_of(folder: Path, number: int) -> dict[int, str]:
+    """The rows of a written piece that can't be encoded, by index in their batch, with the reason."""
+    with np.load(_piece(folder, number)) as piece:
+        return dict(json.loads(piece["set_aside"].tobytes()))
+
+
+def dropped_of(folder: Path, number: int) -> dict[str, int]:
+    """Of how many rows of a written piece the template left something out, by what it is."""
+    with np.load(_piece(folder, number)) as piece:
+        return json.loads(piece["dropped"].tobytes())
+
+
+def finish_store(folder: Path, count: int) -> TokenStore:
+    """Joins pieces 0 to `count` (exclusive) to a store, removes them, and opens it. One piece is in memory at a time.
+
+    A process that was killed here is followed by another that does it again.
+    """
+    writers = {name: ArrayWriter(folder / name, kind, _FILE) for name, kind in _FLAT.items()}
+    writers |= {name: ArrayWriter(folder / name, kind, ONE_FILE) for name, kind in _FACTS.items()}
     writers["offsets"].add(np.zeros(1, np.int64))
     end = 0
-    for first, piece in pieces:
-        numbers = piece.kept + first
-        writers["tokens"].add(piece.tokens)
-        writers["trained"].add(piece.trained)
-        writers["roles"].add(piece.roles)
-        writers["offsets"].add(piece.offsets[1:] + end)
-        writers["trained_lengths"].add(piece.trained_lengths)
-        writers["identity"].add(rows.identity[numbers].reshape(-1))
-        writers["occurrence"].add(rows.occurrence[numbers])
-        end += int(piece.offsets[-1])
+    for piece in (np.load(_piece(folder, number)) for number in range(count)):
+        with piece:
+            for name in ("tokens", "trained", "roles", "trained_lengths", "identity", "occurrence"):
+                writers[name].add(piece[name])
+            offsets = piece["offsets"]
+            writers["offsets"].add(offsets[1:] + end)
+            end += int(offsets[-1])
     for writer in writers.values():
         writer.close()
+    shutil.rmtree(folder / _PIECES, ignore_errors=True)
     return open_store(folder)
 
 
-class _Writer:
-    """A one-dimensional zarr3 array that grows by whole files."""
-
-    def __init__(self, folder: Path, kind: str) -> None:
-        shard = {
-            "chunk_shape": [_CHUNK],
-            "codecs": [
-                {"name": "bytes", "configuration": {"endian": "little"}} if kind[-1] in "24" else {"name": "bytes"},
-                {"name": "zstd", "configuration": {"level": 1}},
-            ],
-        }
-        self._array = ts.open(
-            {
-                "driver": "zarr3",
-                "kvstore": {"driver": "file", "path": str(folder)},
-                "metadata": {
-                    "data_type": kind,
-                    "shape": [0],
-                    "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [_FILE]}},
-                    "codecs": [{"name": "sharding_indexed", "configuration": shard}],
-                },
-            },
-            create=True,
-        ).result()
-        self._waiting: list[NDArray[Any]] = []
-        self._count = 0
-
-    def add(self, values: NDArray[Any]) -> None:
-        self._waiting.append(values)
-        self._count += len(values)
-        if self._count >= _FILE:
-            whole = np.concatenate(self._waiting)
-            cut = len(whole) - len(whole) % _FILE
-            self._write(whole[:cut])
-            self._waiting, self._count = [whole[cut:]], len(whole) - cut
-
-    def close(self) -> None:
-        if self._count:
-            self._write(np.concatenate(self._waiting))
-
-    def _write(self, values: NDArray[Any]) -> None:
-        start = self._array.shape[0]
-        self._array = self._array.resize(exclusive_max=[start + len(values)]).result()
-        self._array[start:].write(values).result()
+def _piece(folder: Path, number: int) -> Path:
+    return folder / _PIECES / f"{number:08}.npz"
 
 
-def _open(folder: Path) -> ts.TensorStore:
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder)}}
-    return ts.open(spec, open=True, read=True, context=_CACHE).result()
-
-
-def _names(identity: NDArray[np.uint8], occurrence: NDArray[np.int32]) -> Sequence[bytes]:
-    joined = np.hstack([identity, occurrence.astype("<i4")[:, None].view(np.uint8)])
-    data, width = joined.tobytes(), joined.shape[1]
-    return [data[start : start + width] for start in range(0, len(data), width)]
+def _names(identity: NDArray[np.uint8], occurrence: NDArray[np.int32]) -> NDArray[np.bytes_]:
+    """Identity and occurrence as one text of 36 bytes a row, in the order of the rows."""
+    joined = np.hstack([identity, occurrence.astype(">i4")[:, None].view(np.uint8)])
+    return np.ascontiguousarray(joined).view("S36")[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import ceil
 from typing import Literal
 
@@ -46,6 +47,22 @@ class Source:
             case "examples":
                 return np.ones(len(self), np.int64)
 
+    def total(self, unit: CountUnit) -> int:
+        """What all rows hold together."""
+        return len(self) if unit == "examples" else self._totals[unit]
+
+    def longest(self, unit: CountUnit) -> int:
+        """What no row holds more of."""
+        return 1 if unit == "examples" else self._longest[unit]
+
+    @cached_property
+    def _totals(self) -> dict[str, int]:
+        return {"tokens": int(self.tokens.sum()), "trained tokens": int(self.trained.sum())}
+
+    @cached_property
+    def _longest(self) -> dict[str, int]:
+        return {"tokens": int(self.tokens.max(initial=0)), "trained tokens": int(self.trained.max(initial=0))}
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -62,21 +79,34 @@ class Stream:
         """How many places from `start` on come nearest to `wanted`; of two that are as near, the fewer."""
         if unit == "examples":
             return ceil(wanted - Fraction(1, 2))
-        lengths = self.source.lengths(unit)
+        source = self.source
         goal = self._before(start, unit) + wanted
-        passes, rest = divmod(goal, int(lengths.sum()))
-        place = nearest_count(lengths[self._rows(int(passes), len(self.source))], rest)
-        return max(int(passes) * len(self.source) + place - start, 0)
+        passes, rest = divmod(goal, source.total(unit))
+        count = 0
+        lengths = np.empty(0, np.int64)
+        while count < len(source) and int(lengths.sum()) < rest:  # a small share needs few rows of the permutation
+            count = min(2 * count + 1024 + int(rest * len(source) / source.total(unit)), len(source))
+            lengths = source.lengths(unit)[self._rows(int(passes), count)]
+        place = nearest_count(lengths, rest)
+        return max(int(passes) * len(source) + place - start, 0)
+
+    def held(self, stop: int) -> tuple[int, int]:
+        """Tokens and trained tokens of the first `stop` places."""
+        passes, rest = divmod(stop, len(self.source))
+        rows = self._rows(passes, rest)
+        tokens = passes * self.source.total("tokens") + int(self.source.tokens[rows].sum())
+        return tokens, passes * self.source.total("trained tokens") + int(self.source.trained[rows].sum())
 
     def _before(self, stop: int, unit: CountUnit) -> int:
         if unit == "examples":
             return stop
         passes, rest = divmod(stop, len(self.source))
-        lengths = self.source.lengths(unit)
-        return passes * int(lengths.sum()) + int(lengths[self._rows(passes, rest)].sum())
+        return passes * self.source.total(unit) + int(self.source.lengths(unit)[self._rows(passes, rest)].sum())
 
     def _rows(self, number: int, count: int) -> NDArray[np.int64]:
         """The first `count` rows of a pass."""
+        if count == 0:
+            return np.empty(0, np.int64)
         return stream_rows(
             np.arange(count) + number * len(self.source),
             np.full(1, len(self.source)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from runtime.data.templates import TODAY, ChatTemplate, Message, RenderError, chat_template, render
+from runtime.data.template_sandbox import TODAY
+from runtime.data.templates import ChatTemplate, Message, RenderError, chat_template, render
 
 _USER = {"role": "user", "content": "qzxuserqzx"}
 _ANSWER = {"role": "assistant", "content": "qzxanswerqzx"}
@@ -53,9 +55,15 @@ class TemplateFacts:
     opens_turn: bool
     closes_turn: bool
 
-    def notes(self, has_tools: bool, has_system: bool, lacks_system: bool) -> tuple[str, ...]:
-        """Sentences for the plan about data of which some chats have tools or a system message, or lack one."""
-        told: list[str] = []
+    def notes(
+        self, has_tools: bool, has_system: bool, lacks_system: bool, dropped: Mapping[str, int] | None = None
+    ) -> tuple[str, ...]:
+        """Sentences for the plan about data of which some chats have tools or a system message, or lack one.
+
+        Args:
+            dropped: how many chats hold something that the template left out, see `Encoded.dropped`.
+        """
+        told = [f"the chat template drops the {what} of {count:,} chats" for what, count in (dropped or {}).items()]
         if has_tools and not self.takes_tools:
             told.append("the chat template ignores tools, and the data has them")
         if has_tools and not self.takes_tool_calls:

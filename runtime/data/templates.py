@@ -9,23 +9,18 @@ that Jinja yields tell where each message begins and ends. One rendering gives b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
 
+from runtime.data.template_marks import Mark, compile_marked
+from runtime.data.template_sandbox import CHARACTERS, NumberedMessage
 from runtime.errors import UserError
-
-TODAY = date(2026, 1, 1)
-"""The day that a template sees which asks for today's: the same files give the same tokens on every day."""
 
 Message = Mapping[str, Any]
 
@@ -67,14 +62,14 @@ class ChatTemplate:
 
     @cached_property
     def compiled(self) -> jinja2.Template:
-        return _compile(self.source)
+        return compile_marked(self.source)
 
     @cached_property
     def generation_prompt(self) -> str:
         """What the template writes for the model to go on from, as it opens an assistant's turn; often one line.
 
-        Some templates open one whether asked or not; then it is what they write behind the last message. Blanks before
-        it may as well belong to the message before, and are left out.
+        Some templates open one whether asked or not, or else write an end token; then it is what they write behind the
+        last message. Blanks before it may as well belong to the message before, and are left out.
         """
         user = {"role": "user", "content": "x"}
         for chat in ([user], [{"role": "system", "content": "x"}, user]):
@@ -82,11 +77,33 @@ class ChatTemplate:
                 closed, opened = (render(self, chat, generation_prompt=wanted) for wanted in (False, True))
             except RenderError:
                 continue
-            if opened.text == closed.text and closed.spans:
-                return closed.text[closed.spans[-1].stop :].lstrip()
-            if opened.text.startswith(closed.text):
+            if opened.text.startswith(closed.text) and len(opened.text) > len(closed.text):
                 return opened.text[len(closed.text) :].lstrip()
+            end = closed.spans[-1].stop if closed.spans else len(closed.text)
+            if opened.text.startswith(closed.text[:end]):
+                return opened.text[end:].lstrip()
         return ""
+
+    @cached_property
+    def takes_arguments_as_text(self) -> bool:
+        """Whether it puts the arguments of tool calls into a text as they are, and fails on an object."""
+        for content in ({}, {"content": ""}):
+            taken: list[object] = []
+            for arguments in ({}, "{}"):
+                call = {"id": "call00000", "type": "function", "function": {"name": "x", "arguments": arguments}}
+                chat = [{"role": "user", "content": "x"}, {"role": "assistant", **content, "tool_calls": [call]}]
+                with suppress(Exception):
+                    self.compiled.render({**self.special, **self.arguments, "messages": chat, "tools": None})
+                    taken.append(arguments)
+            if taken:
+                return taken == ["{}"]
+        return False
+
+    @cached_property
+    def opening(self) -> tuple[str, ...]:
+        """The generation prompt in pieces: its lines, and a thought that it opens apart from the header before it."""
+        lines = self.generation_prompt.splitlines(keepends=True)
+        return tuple(part for line in lines for part in re.split(r"(?<=.)(?=</?think>|\[/?THINK\])", line))
 
 
 def chat_template(
@@ -114,14 +131,14 @@ def render(
 ) -> Rendered:
     """The whole chat as text, and the characters of every message.
 
-    A tool call's arguments are given to the template as an object where they are the JSON text of one, so that all
-    templates write them in the same way. Raises RenderError.
+    A tool call's arguments are given to the template in the form that it writes them from, an object or the JSON text
+    of one, whichever the chat has. Raises RenderError.
     """
     context = template.compiled.new_context(
         {
             **template.special,
             **template.arguments,
-            "messages": [_Tagged(message, number) for number, message in enumerate(messages)],
+            "messages": [_given(message, number, template) for number, message in enumerate(messages)],
             "tools": tools or None,
             "documents": None,
             "add_generation_prompt": generation_prompt,
@@ -133,9 +150,11 @@ def render(
     position = start = 0
     try:
         for piece in template.compiled.root_render_func(context):
-            if type(piece) is not _Mark:
+            if type(piece) is not Mark:
                 pieces.append(piece)
                 position += len(piece)
+                if position > CHARACTERS:
+                    raise RenderError(f"the chat template writes more than {CHARACTERS:,} characters for one chat")
                 continue
             depth = next((depth for depth, (loop, _) in enumerate(loops) if loop == piece.loop), None)
             if depth is None and piece.message is None:
@@ -147,6 +166,8 @@ def render(
                 del loops[depth:]
             if piece.message is not None:
                 loops.append((piece.loop, piece.message))
+    except RenderError:
+        raise
     except Exception as error:  # a template is a program: whatever it does wrong, this one chat can't be rendered
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RenderError(f"the chat template fails: {reason[0]}") from error
@@ -159,112 +180,49 @@ def _extend(spans: list[Span], message: int, start: int, stop: int) -> None:
     spans.append(Span(message, start, stop))
 
 
-class _Mark(str):
-    """An empty text that knows where it stands in the template. `message` is None behind the loop."""
-
-    __slots__ = ("loop", "message")
-    loop: int
-    message: int | None
-
-    def __str__(self) -> str:  # Jinja passes what it yields through str(), which must not lose the type
-        return self
+REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+"""Fields of a message that hold its reasoning, by whoever wrote the data."""
 
 
-class _Tagged(dict[str, Any]):
-    """A message that knows its number. The sandbox keeps templates away from names that begin with `_`."""
+def _given(message: Message, number: int, template: ChatTemplate) -> NumberedMessage:
+    """A message as templates are given it: without nulls, its reasoning under the names that templates look for."""
+    given = NumberedMessage(message)
+    given._number = number
+    if None in given.values():
+        for name in [name for name, value in given.items() if value is None]:
+            del given[name]
+    if len(message) > 2:  # than a role and a content
+        reasoning = reasoning_of(given)
+        if reasoning is not None:
+            given.setdefault("thinking", reasoning)
+            given["reasoning_content"] = reasoning
+        if given.get("tool_calls"):
+            convert = _with_arguments_as_text if template.takes_arguments_as_text else _with_parsed_arguments
+            given["tool_calls"] = [convert(call) for call in given["tool_calls"]]
+    return given
 
-    __slots__ = ("_number",)
 
-    def __init__(self, message: Message, number: int) -> None:
-        super().__init__(message)
-        self._number = number
-        if message.get("tool_calls"):
-            self["tool_calls"] = [_with_parsed_arguments(call) for call in message["tool_calls"]]
+def reasoning_of(message: Message) -> str | None:
+    """The reasoning that stands in a field of the message's own."""
+    return next((message[name] for name in REASONING_FIELDS if message.get(name) is not None), None)
 
 
 def _with_parsed_arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = call.get("function", call)
-    arguments = function.get("arguments")
+    arguments = call.get("function", call).get("arguments")
     if not isinstance(arguments, str):
         return call
     try:
         parsed = json.loads(arguments)
     except ValueError:
         return call
-    if not isinstance(parsed, dict):
-        return call
-    function = {**function, "arguments": parsed}
+    return _with_arguments(call, parsed) if isinstance(parsed, dict) else call
+
+
+def _with_arguments_as_text(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    arguments = call.get("function", call).get("arguments")
+    return call if isinstance(arguments, str) else _with_arguments(call, json.dumps(arguments, ensure_ascii=False))
+
+
+def _with_arguments(call: Mapping[str, Any], arguments: object) -> Mapping[str, Any]:
+    function = {**call.get("function", call), "arguments": arguments}
     return {**call, "function": function} if "function" in call else function
-
-
-def _mark_item(item: object, loop: int) -> str:
-    """The mark of a loop's variable where it is a message; nothing for a loop over anything else."""
-    return _mark(loop, item._number) if type(item) is _Tagged else ""
-
-
-@jinja2.pass_context  # which keeps Jinja from calling it once and for all when it compiles
-def _mark_end(context: object, item: object, loop: int) -> str:
-    return _mark(loop, None)
-
-
-def _mark(loop: int, message: int | None) -> _Mark:
-    mark = _Mark()
-    mark.loop, mark.message = loop, message
-    return mark
-
-
-class _GenerationTag(Extension):
-    """`{% generation %}`: accepted, and without effect. What is trained follows from one rule for all templates."""
-
-    tags = {"generation"}  # noqa: RUF012 (Jinja's own interface)
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _MarkLoops(NodeTransformer):
-    def __init__(self) -> None:
-        self.loops = 0
-
-    def visit_For(self, node: nodes.For) -> list[nodes.Node]:  # noqa: N802 (Jinja's own interface)
-        number, self.loops = self.loops, self.loops + 1
-        self.generic_visit(node)
-        names = [node.target] if isinstance(node.target, nodes.Name) else list(node.target.find_all(nodes.Name))
-        node.body[:0] = [_marking("mark item", nodes.Name(name.name, "load"), number) for name in names]
-        return [node, _marking("mark end", nodes.Const(None), number)]
-
-
-def _marking(name: str, item: nodes.Expr, loop: int) -> nodes.Output:
-    """Names of filters have a blank, so that no template can write them."""
-    return nodes.Output([nodes.Filter(item, name, [nodes.Const(loop)], [], None, None)])
-
-
-def _tojson(value: object, ensure_ascii: bool = False, **options: Any) -> str:
-    """JSON as Hugging Face writes it: not escaped for HTML, keys in their order."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """What Hugging Face's templates are written for, sandboxed."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
-    )
-    environment.filters |= {"tojson": _tojson, "mark item": _mark_item, "mark end": _mark_end}
-    environment.globals |= {"raise_exception": _raise_exception, "strftime_now": TODAY.strftime}
-    return environment
-
-
-@lru_cache(maxsize=32)
-def _compile(source: str) -> jinja2.Template:
-    environment = _environment()
-    tree = _MarkLoops().visit(environment.parse(source))
-    for node in tree.find_all(nodes.Node):
-        node.environment = environment
-        if "lineno" in node.attributes and node.lineno is None:
-            node.lineno = 1
-    return jinja2.Template.from_code(environment, environment.compile(tree), environment.make_globals(None))

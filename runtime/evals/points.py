@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.steps import END, Moment
+from compiler.values import END, Moment
 from runtime.evals.score import Scored
 from runtime.evals.statistics import Cell
 

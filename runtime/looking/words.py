@@ -18,7 +18,7 @@ def told(step: Read | Transform) -> str:
         case operations.Take(amount=amount):
             return f"take({Fraction(amount.count)} {amount.unit})"
         case operations.Holdout(side=side, share=share):
-            return f"holdout {float(Fraction(share)):.3g}, the side {'kept' if side == 'kept' else 'set aside'}"
+            return f"holdout {float(100 * Fraction(share)):g}%, the side {'kept' if side == 'kept' else 'set aside'}"
         case operations.Split(low=low, high=high):
             return f"split({float(Fraction(low)):.3g}..{float(Fraction(high)):.3g})"
         case operations.SetField(field=field, value=value):

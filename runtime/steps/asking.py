@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, cast
@@ -56,11 +55,9 @@ def ask(
 
 def _caller(context: Context, asked: Asked, answers: Answers) -> Caller:
     from runtime.model_calls.callers import own_caller, served_caller
-    from runtime.model_calls.prices import Price
 
     if asked.point is None:
-        price = None if asked.price is None else Price(*map(Fraction, asked.price))
-        return served_caller(asked, answers, context.reporter, context.stop, price=price)
+        return served_caller(asked, answers, context.reporter, context.stop)
     point, weights = asked.point, asked.weights
     assert weights is not None
 

@@ -211,6 +211,7 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         "trained_tokens": packing.trained_tokens,
         "padded": packing.padded,
         "truncated": int(packing.split),
+        "cut": int(packing.cut),
         "pairs": int(_pairs(packing.lengths.astype(np.int64)).sum()),
         "digest": stream,
         "cumulative_tokens": np.cumsum(packing.tokens_by_update).tolist(),

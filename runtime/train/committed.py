@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from compiler.steps import Frozen
+from compiler.values import Frozen
 from runtime.disk import MARK, Contents, contents, damage, remove, sync_tree, write_atomically
 from runtime.errors import UserError
 

@@ -106,6 +106,17 @@ def stands_in(part: str, whole: str) -> bool:
     return all(line in lines for line in part.splitlines() if line.strip())
 
 
+_EXCERPT = re.compile(r"^```\w+ from=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_code_on_plug_ins_stands_in_the_file_that_it_is_from() -> None:
+    page = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    found = _EXCERPT.findall(page)
+    assert len(found) == len(re.findall(r"^```(?:python|toml)", page, re.MULTILINE)) > 0
+    for path, written in found:
+        assert stands_in(written, (ROOT / path).read_text(encoding="utf-8")), f"{path}: {written}"
+
+
 def test_no_block_is_missed() -> None:
     for path in PAGES:
         page = path.read_text(encoding="utf-8")

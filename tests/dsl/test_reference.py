@@ -110,7 +110,7 @@ def test_specs_fit_the_schema(path: Path, loader: Any) -> None:
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("name", ["MIX0201-kind", "MIX0203-unknown-field", "MIX0208-word", "MIX0209-built-in"])
+@pytest.mark.parametrize("name", ["MIX0201-kind", "MIX0203-unknown-field", "MIX0208-word", "MIX0209-optimizer"])
 def test_unknown_kinds_fields_and_words_do_not_fit(name: str, loader: Any) -> None:
     assert not VALIDATOR.is_valid(read(GOLDEN / f"{name}.mix", loader))
 

@@ -1,9 +1,9 @@
-"""Transforms that only choose rows: filter, take, holdout. Pure: the same rows give the same rows."""
+"""Transforms that only choose rows: filter, take, split, holdout. Pure: the same rows give the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,13 @@ from runtime.data.keys import key, row_hashes
 from runtime.data.predicates import evaluate
 from runtime.data.rows import Format, Rows
 from runtime.data.streams import nearest_count
+from runtime.data.transforms.outcome import EXAMPLES, Example, Outcome, Tally
 from runtime.errors import UserError
-
-Dropped = Mapping[str, int]
-"""How many rows were dropped, by the reason."""
 
 
 def filter_rows(
     rows: Rows, predicate: Predicate, format: Format, tokens: NDArray[np.int64] | None, reason: str
-) -> tuple[Rows, Dropped]:
+) -> Outcome:
     """The rows for which the predicate holds.
 
     Args:
@@ -38,10 +36,10 @@ def filter_rows(
             f"none of {len(rows):,} rows is left by filter({reason})",
             "loosen the filter; the plan without it counts rows and tokens",
         )
-    return rows.select(holds), _dropped(reason, len(rows) - int(holds.sum()))
+    return _chosen(rows, holds, reason)
 
 
-def take_rows(rows: Rows, quantity: Quantity, lengths: NDArray[np.int64]) -> tuple[Rows, Dropped]:
+def take_rows(rows: Rows, quantity: Quantity, lengths: NDArray[np.int64]) -> Outcome:
     """As many rows as come nearest to the quantity, chosen by a keyed hash of what they are.
 
     A larger quantity takes the same rows and more; a row that is added elsewhere changes hardly any choice.
@@ -63,27 +61,54 @@ def take_rows(rows: Rows, quantity: Quantity, lengths: NDArray[np.int64]) -> tup
     count = nearest_count(lengths[by_hash], wanted)
     if count == 0:
         raise UserError(f"take({number(wanted)} {quantity.unit}) is less than half a row", "take more")
-    return rows.select(np.sort(by_hash[:count])), _dropped("take", len(rows) - count)
+    taken = np.zeros(len(rows), np.bool_)
+    taken[by_hash[:count]] = True
+    return _chosen(rows, taken, "take")
 
 
-def hold_out_rows(rows: Rows, share: Fraction) -> tuple[Rows, Rows]:
-    """The rows that stay, and those that are set aside: about `share` of them, by a keyed hash of the record.
+def split_rows(rows: Rows, low: Fraction, high: Fraction) -> Outcome:
+    """The rows whose keyed hash, as a number from 0 to 1, lies from `low` up to `high` (exclusive, but for 1).
 
-    A row's side follows from its record alone, so equal rows go to the same side, and added rows move none. UserError
-    where a side is empty.
+    Ranges that don't overlap share no row, and ranges that leave no gap give all rows. A row's place follows from its
+    record alone: equal rows lie on the same side of any split, and added rows move none. UserError where none is left.
     """
-    hashes = row_hashes(rows.identity, np.zeros(len(rows), np.int32), _HOLDOUT)
-    held = hashes < np.uint64(min(int(share * 2**64), 2**64 - 1))
+    taken = _between(rows, low, high, _SPLIT)
+    if not taken.any():
+        raise UserError(
+            f"none of {len(rows):,} rows is in split({float(low):g}..{float(high):g})", "take a larger part of the rows"
+        )
+    return _chosen(rows, taken, "split")
+
+
+def hold_out_rows(rows: Rows, share: Fraction, side: Literal["kept", "held_out"]) -> Outcome:
+    """The rows that stay, or those that are set aside: about `share` of them, by a keyed hash of the record.
+
+    A row's side follows from its record alone, so equal rows go to the same side, and added rows move none. No row
+    counts as dropped: it is on the other side. UserError where a side is empty.
+    """
+    held = _between(rows, Fraction(0), share, _HOLDOUT)
     if held.all() or not held.any():
         left = "no row aside" if not held.any() else "every row aside"
         raise UserError(f"a holdout of {number(share * 100)}% sets {left}, of {len(rows):,}", "change the percentage")
-    return rows.select(~held), rows.select(held)
+    return Outcome(rows.select(held if side == "held_out" else ~held))
 
 
 _HOLDOUT = key(0, "holdout", "", 0)
+_SPLIT = key(0, "split", "", 0)
 _TAKE = key(0, "take", "", 0)
 """One key each for all sources: transforms don't vary with a study's seeds."""
 
 
-def _dropped(reason: str, count: int) -> Dropped:
-    return {reason: count} if count else {}
+def _between(rows: Rows, low: Fraction, high: Fraction, key: int) -> NDArray[np.bool_]:
+    """bool[n], whose hash, as a number from 0 to 1, is at least `low` and less than `high`, or anything up to 1."""
+    hashes = row_hashes(rows.identity, np.zeros(len(rows), np.int32), key)
+    above = hashes >= np.uint64(min(int(low * 2**64), 2**64 - 1))
+    return above if high >= 1 else above & (hashes < np.uint64(int(high * 2**64)))
+
+
+def _chosen(rows: Rows, chosen: NDArray[np.bool_], reason: str) -> Outcome:
+    left_out = np.flatnonzero(~chosen)
+    if not len(left_out):
+        return Outcome(rows)
+    shown = [Example(rows.place(number)) for number in left_out[:EXAMPLES].tolist()]
+    return Outcome(rows.select(chosen), dropped=Tally({reason: len(left_out)}, {reason: shown}))

@@ -43,7 +43,7 @@ def test_candidates_say_what_they_are():
     view, offset, _ = opened("train a:\n  ‸")
     found = {one.label: one for one in completions(view, offset)}
     assert Train.model_fields["packing"].description in found["packing"].documentation
-    assert "none or best_fit" in found["packing"].documentation
+    assert "none, first_fit or best_fit" in found["packing"].documentation
     assert found["sequence"].detail == "required"
 
 

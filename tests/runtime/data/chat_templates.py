@@ -90,3 +90,85 @@ QWEN3 = r"""
     {%- endif %}
 {%- endif %}
 """
+
+# Of our own from here on: each does one or two things that published templates do.
+
+# Puts the system message into the first user's turn, wants turns to alternate, and opens every user's turn.
+FOLDED_SYSTEM = """{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}{% else %}{% set rest = messages %}{% set system = '' %}{% endif %}{% for message in rest %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% if loop.first %}{% set content = system + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content | trim + ' [/INST]' }}{% else %}{{ ' ' + content | trim + ' ' + eos_token }}{% endif %}{% endfor %}"""
+
+# Several messages to a turn, each in a channel: the thinking of the last turn alone, calls, an end for the last answer.
+CHANNELS = r"""
+{%- for message in messages %}
+    {%- if message.role == "assistant" %}
+        {%- if message.tool_calls %}
+            {%- if message.thinking %}{{- "<|start|>assistant<|channel|>analysis<|message|>" + message.thinking + "<|end|>" }}{%- endif %}
+            {{- "<|start|>assistant to=" + message.tool_calls[0].function.name + "<|channel|>commentary<|message|>" }}
+            {{- message.tool_calls[0].function.arguments | tojson + "<|call|>" }}
+        {%- elif loop.last and not add_generation_prompt %}
+            {%- if message.thinking %}{{- "<|start|>assistant<|channel|>analysis<|message|>" + message.thinking + "<|end|>" }}{%- endif %}
+            {{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|return|>" }}
+        {%- else %}
+            {{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|end|>" }}
+        {%- endif %}
+    {%- elif message.role == "tool" %}
+        {{- "<|start|>tool to=assistant<|message|>" + message.content | tojson + "<|end|>" }}
+    {%- else %}
+        {{- "<|start|>" + message.role + "<|message|>" + message.content + "<|end|>" }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- "<|start|>assistant" }}{%- endif %}
+"""
+
+# Shows tools ahead of the last user's turn only, refuses ids that aren't nine long, and looks messages up by equality.
+TOOLS_LATE = r"""
+{%- set users = messages | selectattr("role", "equalto", "user") | list %}
+{{- bos_token }}
+{%- for message in messages %}
+    {%- if message.role == "user" %}
+        {%- if tools is not none and message == users[-1] %}{{- "[TOOLS]" + tools | tojson + "[/TOOLS]" }}{%- endif %}
+        {{- "[INST]" + message.content + "[/INST]" }}
+    {%- elif message.tool_calls is defined %}
+        {%- for call in message.tool_calls %}
+            {%- if call.id | length != 9 %}{{- raise_exception("ids have nine letters") }}{%- endif %}
+            {{- "[CALLS]" + call.function | tojson }}
+        {%- endfor %}
+        {{- eos_token }}
+    {%- elif message.role == "assistant" %}
+        {{- message.content + eos_token }}
+    {%- elif message.role == "tool" %}
+        {{- "[RESULTS]" + message.content | string + "[/RESULTS]" }}
+    {%- endif %}
+{%- endfor %}
+"""
+
+# Drops all thinking, opens a thought for the model, on the header's own line, and adds up calls as text.
+THINKS_FIRST = r"""
+{{- bos_token }}
+{%- for message in messages %}
+    {%- if message.role == "assistant" %}
+        {%- if message.tool_calls %}
+            {{- "<|Assistant|>call " + message.tool_calls[0].function.name + message.tool_calls[0].function.arguments + eos_token }}
+        {%- else %}
+            {{- "<|Assistant|>" + message.content.split("</think>")[-1] + eos_token }}
+        {%- endif %}
+    {%- else %}
+        {{- "<|User|>" + message.content }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- "<|Assistant|><think>\n" }}{%- endif %}
+"""
+
+# Opens a thought for the model, and keeps every thought that was written.
+KEEPS_THOUGHTS = CHATML.replace("'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<think>' }}")
+
+# Writes its end token once, behind everything, and only where no answer is asked for.
+END_BEHIND = """{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"""
+
+# Marks what the model writes: the answer and its end of turn.
+MARKED = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+
+# Says what day it is, and writes reasoning between marks that no other template has.
+DATED = """{{ 'Today: ' + strftime_now('%d %b %Y') + '\\n' }}{% for message in messages %}{{ '<|' + message['role'] + '|>' }}{% if message.reasoning_content %}{{ '{thought} ' + message.reasoning_content + ' {/thought} ' }}{% endif %}{{ message['content'] + '<|eot|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"""
+
+# Writes what tools said into the turn of the assistant that asked, by looking ahead.
+RESULTS_AHEAD = """{% for message in messages %}{% if message.role == 'assistant' %}{{ '<a>' + (message.content or '') }}{% for n in range(loop.index, messages | length) %}{% if messages[n].role == 'tool' %}{{ '<r>' + messages[n].content + '</r>' }}{% endif %}{% endfor %}{{ '</a>' }}{% elif message.role == 'user' %}{{ '<u>' + message.content + '</u>' }}{% endif %}{% endfor %}"""

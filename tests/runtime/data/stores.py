@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.data.encode import Encoded
 from runtime.data.rows import Record, canonical_json, make_rows
-from runtime.data.store import TokenStore, write_store
+from runtime.data.store import TokenStore, finish_store, write_piece
 
 
 def store_of(folder: Path, lengths: Sequence[int], salt: int = 0) -> TokenStore:
@@ -22,5 +22,6 @@ def store_of(folder: Path, lengths: Sequence[int], salt: int = 0) -> TokenStore:
     trained = tokens % 3 > 0
     trained[offsets[:-1]] = False
     roles = np.full(len(tokens), 5, np.uint8)
-    folder.mkdir(parents=True)
-    return write_store(folder, rows, [(0, Encoded(np.arange(len(lengths)), offsets, tokens, trained, roles, {}))])
+    encoded = Encoded(np.arange(len(lengths)), offsets, tokens, trained, roles, {})
+    write_piece(folder, 0, encoded, rows.identity, rows.occurrence)
+    return finish_store(folder, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dsl.values import Amount, Quantity, Unit
 from runtime.data import order as order_module
-from runtime.data.amounts import Part, Phase
 from runtime.data.keys import key, row_hashes, subkey
+from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import Order, load_order, make_order, uses
 from runtime.data.permutation import permute
 from runtime.data.streams import Source
@@ -43,8 +43,8 @@ def of(index: int, amount: Amount | Quantity) -> Part:
 
 
 def made(sources: list[Source], *parts: Part, **options: Any) -> Order:
-    given = {"budget": None, "length": None, "max_epochs": None, "underfill": "error", "key": KEY, **options}
-    return make_order(sources, given.pop("phases", [Phase(None, parts)]), **given)
+    length, name = options.pop("length", None), options.pop("key", KEY)
+    return make_order(sources, Mixed(tuple(options.pop("phases", [Phase(None, parts)])), **options), length, name)
 
 
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=60)
@@ -103,18 +103,19 @@ def test_every_epoch_is_a_permutation_and_the_cap_holds_to_the_record(
         assert np.bincount(numbers[at == index], minlength=len(each)).tolist() == [epochs] * len(each)
 
 
-@given(st.integers(1, 5000), st.lists(st.integers(0, 5000), min_size=1, max_size=5))
+@given(st.integers(1, 5000), st.lists(st.integers(0, 5000), min_size=1, max_size=5), st.integers(1, 99))
 @settings(max_examples=40, deadline=None)
-def test_any_slice_is_that_of_the_whole(count: int, cuts: list[int]) -> None:
+def test_any_slice_is_that_of_the_whole(count: int, cuts: list[int], first: int) -> None:
     sources = [source("a", [3] * 700), source("b", [5] * 90)]
-    order = made(
-        sources, percent(0, 90), of(1, Amount("rest")), budget=quantity(count * 3, "tokens"), max_epochs=Fraction(99)
-    )
+    parts = percent(0, 90), of(1, Amount("rest"))
+    phases = [Phase(Fraction(share, 100), order) for share, order in ((first, parts), (100 - first, parts[1:]))]
+    order = made(sources, phases=phases, budget=quantity(count * 3, "tokens"), max_epochs=Fraction(999))
     at, numbers = order.rows(0, len(order))
     edges = [0, *sorted(min(cut, len(order)) for cut in cuts), len(order)]
-    parts = [order.rows(start, stop) for start, stop in pairwise(edges)]
-    assert np.concatenate([part[0] for part in parts]).tolist() == at.tolist()
-    assert np.concatenate([part[1] for part in parts]).tolist() == numbers.tolist()
+    slices = [order.rows(start, stop) for start, stop in pairwise(edges)]
+    assert np.concatenate([each[0] for each in slices]).tolist() == at.tolist()
+    assert np.concatenate([each[1] for each in slices]).tolist() == numbers.tolist()
+    assert np.bincount(at, minlength=2).tolist() == order.used.tolist()
 
 
 def test_parts_are_spread_over_the_run() -> None:
@@ -137,7 +138,7 @@ def test_fixed_amounts_come_first_then_percents_then_ratios() -> None:
         of(3, Amount("rest")),
         budget=quantity(10_000, "tokens"),
     )
-    assert order.taken[-1].tolist() == [100, 500, 300, 100]
+    assert order.used.tolist() == [100, 500, 300, 100]
     used = uses(order, sources)
     assert [use.used_tokens for use in used] == [1000, 5000, 3000, 1000]
     assert [use.share for use in used] == [Fraction(n, 10) for n in (1, 5, 3, 1)]
@@ -147,9 +148,9 @@ def test_fixed_amounts_come_first_then_percents_then_ratios() -> None:
 def test_amounts_in_examples_and_all_of_a_part() -> None:
     sources = [source("a", [7, 9, 11]), source("b", [2] * 500)]
     order = made(sources, of(0, Amount("all")), of(1, Amount("rest")), budget=quantity(227, "tokens"))
-    assert order.taken[-1].tolist() == [3, 100]
+    assert order.used.tolist() == [3, 100]
     order = made(sources, of(0, quantity(2, "examples")), of(1, quantity(30, "trained tokens")))
-    assert order.taken[-1].tolist() == [2, 30]
+    assert order.used.tolist() == [2, 30]
 
 
 def test_a_bare_source_is_one_pass_or_what_the_stage_asks_for() -> None:
@@ -173,7 +174,7 @@ def test_a_stage_in_another_unit_than_the_budget_is_as_many_budgets() -> None:
     sources = [source("a", [10] * 100), source("b", [30] * 100)]
     parts = [percent(0, 50), percent(1, 50)]
     order = made(sources, *parts, budget=quantity(600, "tokens"), length=quantity(80, "examples"))
-    assert order.taken[-1].tolist() == [60, 20]
+    assert order.used.tolist() == [60, 20]
 
 
 def test_phases_follow_each_other_and_go_on_with_their_rows() -> None:
@@ -203,8 +204,8 @@ def test_underfill_tells_the_part_and_three_ways_out() -> None:
     assert "`max_epochs: 3`" in caught.value.help
     assert "`underfill: allow`" in caught.value.help
     allowed = made(sources, *parts, budget=quantity(1000, "tokens"), underfill="allow")
-    assert allowed.taken[-1].tolist() == [50, 20]
-    assert made(sources, *parts, budget=quantity(1000, "tokens"), max_epochs=Fraction(3)).taken[-1].tolist() == [50, 50]
+    assert allowed.used.tolist() == [50, 20]
+    assert made(sources, *parts, budget=quantity(1000, "tokens"), max_epochs=Fraction(3)).used.tolist() == [50, 50]
 
 
 def test_less_than_one_example_short_is_no_underfill() -> None:
@@ -257,9 +258,25 @@ def test_what_stands_beside_a_source_does_not_change_which_of_its_rows_come_firs
     assert set(numbers[at == 1].tolist()) == set(alone.tolist())
 
 
+def test_a_mix_of_a_thousand_parts() -> None:
+    sources = [source(str(number), [10] * 20) for number in range(1000)]
+    parts = [Part(number, Amount("ratio", Fraction(number + 1))) for number in range(1000)]
+    order = made(sources, *parts, budget=quantity(10_000, "examples"), max_epochs=Fraction(1000))
+    at, _ = order.rows(0, len(order))
+    counts = np.bincount(at, minlength=1000)
+    assert counts.tolist() == order.used.tolist()
+    wanted = 10_000 * (np.arange(1000) + 1) / 500_500
+    assert (np.abs(counts - wanted) <= np.maximum(1 - wanted, 0.5)).all()
+    saved = sum(getattr(order, field.name).nbytes for field in fields(order))
+    assert saved < 100_000, "a number a block, few a part"
+
+
 def test_orders_are_saved(tmp_path: Path) -> None:
     order = made([source("a", [10] * 100)], of(0, Amount("all")))
-    order.save(tmp_path / "order.npz")
-    again = load_order(tmp_path / "order.npz")
+    order.save(tmp_path / "order")
+    again = load_order(tmp_path / "order")
     assert again.digest == order.digest != made([source("a", [10] * 100)], of(0, Amount("all")), key=1).digest
     assert again.rows(0, 100)[1].tolist() == order.rows(0, 100)[1].tolist()
+    (tmp_path / "order" / "starts.npy").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"starts.npy can't be read"):
+        load_order(tmp_path / "order")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import multiprocessing
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler.program.batch import Batch
 from dsl.values import Amount, Quantity
-from runtime.data.amounts import Part, Phase
 from runtime.data.batches import batch, digest, rows_of
+from runtime.data.fit import best_fit, first_fit
+from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import Order, make_order
-from runtime.data.packed import held, load_packing
+from runtime.data.packed import Packing, held, load_packing
 from runtime.data.packing import Method, pack
-from runtime.data.store import TokenStore, open_store, store_digest
+from runtime.data.store import TokenStore, open_store
 from runtime.errors import UserError
 from tests.runtime.data.stores import store_of
 
@@ -26,9 +31,9 @@ def order_of(stores: list[TokenStore], epochs: int = 1, **options: Any) -> Order
     parts = tuple(
         Part(number, Amount("quantity", Quantity(Fraction(epochs), "epochs"))) for number in range(len(stores))
     )
-    phases = options.get("phases", [Phase(None, parts)])
+    phases = tuple(options.get("phases", [Phase(None, parts)]))
     sources = [store.source(str(number), str(number)) for number, store in enumerate(stores)]
-    return make_order(sources, phases, options.get("budget"), None, Fraction(epochs), "error", 11)
+    return make_order(sources, Mixed(phases, options.get("budget"), Fraction(epochs)), None, 11)
 
 
 def place(source: int, number: int) -> str:
@@ -46,15 +51,26 @@ def expected(stores: list[TokenStore], order: Order) -> dict[tuple[int, int], in
 lengths = st.lists(st.integers(1, 100), min_size=1, max_size=80)
 
 
-@given(st.lists(lengths, min_size=1, max_size=2), st.integers(2, 40), st.integers(1, 5), st.integers(1, 2))
-@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(lengths, min_size=1, max_size=2),
+    st.integers(2, 40),
+    st.integers(1, 5),
+    st.integers(1, 2),
+    st.sampled_from(["first_fit", "best_fit"]),
+)
+@settings(max_examples=40, deadline=None)
 def test_every_token_once_and_no_piece_across_rows(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], sequence: int, rows: int, epochs: int
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[list[int]],
+    sequence: int,
+    rows: int,
+    epochs: int,
+    method: Method,
 ) -> None:
     folder = tmp_path_factory.mktemp("stores")
     stores = [store_of(folder / str(number), each, number) for number, each in enumerate(sizes)]
     order = order_of(stores, epochs)
-    packing = pack(order, stores, "best_fit", sequence, rows, place)
+    packing = pack(order, stores, method, sequence, rows, place)
     read: list[int] = []
     trained: list[int] = []
     seen: dict[tuple[int, int], int] = {}
@@ -78,6 +94,9 @@ def test_every_token_once_and_no_piece_across_rows(
             assert not made.trained[piece.row, piece.column]
             name = (piece.source, piece.number)
             seen[name] = seen.get(name, 0) + piece.length
+        halves = [batch(packing, stores, step, slice(*cut)) for cut in ((0, rows // 2), (rows // 2, rows))]
+        for name in Batch._fields:
+            assert (np.concatenate([getattr(half, name) for half in halves]) == getattr(made, name)).all()
         for row in made.segments:
             used = row[row > 0].tolist()
             assert used == sorted(used)
@@ -115,12 +134,86 @@ def test_trained_tokens_are_the_store_s_less_the_first_of_each_piece(tmp_path: P
     assert int(packing.split) == 1
 
 
-def test_best_fit_wastes_little(tmp_path: Path) -> None:
-    sizes = np.random.default_rng(0).integers(5, 400, 3000).tolist()
+def of_lengths(sizes: list[int], trained: list[int] | None = None) -> TokenStore:
+    """A store without tokens: enough to pack rows of which none is split."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    return TokenStore(
+        location="nowhere",
+        arrays={},
+        starts=ends - sizes,
+        stops=ends,
+        trained_lengths=np.array(trained or sizes),
+        identity=np.zeros((len(sizes), 32), np.uint8),
+        occurrence=np.arange(len(sizes), dtype=np.int32),
+    )
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(400, 0.6), (400, 0.9), (900, 0.4), (900, 0.6), (900, 0.9)])
+def test_best_fit_fills_chats_to_98_percent(mean: int, spread: float) -> None:
+    drawn = np.random.default_rng(0).lognormal(np.log(mean) - spread**2 / 2, spread, 30_000)
+    store = of_lengths(np.clip(drawn.astype(np.int64), 8, 2048).tolist())
+    packing = pack(order_of([store]), [store], "best_fit", 2048, 8, place)
+    assert packing.tokens > 0.98 * 2048 * (len(packing.bins) - 1)
+
+
+def test_first_fit_puts_each_row_into_the_first_that_has_room() -> None:
+    assert first_fit(np.array([6, 5, 4, 5, 1, 9, 1]), 10)[0].tolist() == [0, 1, 0, 1, 2, 2, 3]
+    assert first_fit(np.array([10]), 10) == (np.array([0]), 1)
+    assert first_fit(np.array([], np.int64), 10)[1] == 0
+
+
+@given(st.lists(st.integers(1, 30), max_size=60))
+def test_first_fit_is_what_a_search_from_the_left_finds(sizes: list[int]) -> None:
+    free: list[int] = []
+    expected: list[int] = []
+    for size in sizes:
+        bin = next((number for number, room in enumerate(free) if room >= size), len(free))
+        if bin == len(free):
+            free.append(30)
+        free[bin] -= size
+        expected.append(bin)
+    found, count = first_fit(np.array(sizes, np.int64), 30)
+    assert (found.tolist(), count) == (expected, len(free))
+
+
+@given(st.lists(st.integers(1, 30), max_size=60))
+def test_best_fit_leaves_the_least_room(sizes: list[int]) -> None:
+    """As a search over all bins does it: the bins are as full, though not the same ones of equal room."""
+    free: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        fits = [number for number, room in enumerate(free) if room >= size]
+        if fits:
+            free[min(fits, key=lambda number: free[number])] -= size
+        else:
+            free.append(30 - size)
+    found, count = best_fit(np.array(sizes, np.int64), 30)
+    assert sorted(30 - np.bincount(found, sizes, count).astype(int)) == sorted(free)
+
+
+def test_first_fit_keeps_the_order(tmp_path: Path) -> None:
+    sizes = np.random.default_rng(3).integers(1, 64, 500).tolist()
     stores = [store_of(tmp_path / "a", sizes)]
-    packing = pack(order_of(stores), stores, "best_fit", 512, 4, place)
-    room = (len(packing.bins) - 1) * 512
-    assert room - packing.tokens < 0.02 * room
+    order = order_of(stores)
+    packing = pack(order, stores, "first_fit", 64, 4, place)
+    at = {number: position for position, number in enumerate(order.rows(0, len(order))[1].tolist())}
+    positions = np.array([at[number] for number in packing.numbers.tolist()])
+    firsts = positions[packing.bins[:-1]]
+    assert (np.diff(firsts) > 0).all()
+    for begin, end in pairwise(packing.bins.tolist()):
+        assert (np.diff(positions[begin:end]) > 0).all()
+
+
+@pytest.mark.parametrize("method", ["none", "first_fit", "best_fit"])
+def test_long_rows_are_cut_where_that_is_asked_for_and_counted(tmp_path: Path, method: Method) -> None:
+    stores = [store_of(tmp_path / "a", [10, 25, 7, 33])]
+    packing = pack(order_of(stores), stores, method, 10, 2, place, long="cut")
+    batches = [batch(packing, stores, step) for step in range(packing.updates)]
+    read = sorted(token for made in batches for token in made.tokens[made.segments > 0].tolist())
+    assert read == [*range(10), *range(10, 20), *range(35, 42), *range(42, 52)]
+    assert (int(packing.split), int(packing.cut)) == (2, 15 + 23)
+    assert packing.trained_tokens == sum(int(made.trained.sum()) for made in batches)
+    split = pack(order_of(stores), stores, "best_fit", 10, 2, place)
+    assert (int(split.split), int(split.cut), split.tokens) == (2, 0, 75)
 
 
 def test_the_last_batch_may_be_short_and_is_not_dropped(tmp_path: Path) -> None:
@@ -160,20 +253,85 @@ def test_windows_do_not_cross_phases(tmp_path: Path) -> None:
     assert packing.sources.tolist() == [0] * 50 + [1] * 50
 
 
-@pytest.mark.parametrize("method", ["none", "best_fit"])
+@pytest.mark.parametrize("method", ["none", "first_fit", "best_fit"])
 def test_resuming_at_any_step_equals_the_tail(tmp_path: Path, method: Method) -> None:
     sizes = np.random.default_rng(1).integers(2, 60, 300).tolist()
     stores = [store_of(tmp_path / "a", sizes, 0), store_of(tmp_path / "b", sizes[:50], 1)]
     packing = pack(order_of(stores), stores, method, 64, 4, place)
-    packing.save(tmp_path / "packing.npz")
+    packing.save(tmp_path / "packing")
     whole = [batch(packing, stores, step) for step in range(packing.updates)]
     for start in range(packing.updates):
-        again = load_packing(tmp_path / "packing.npz")
-        reopened = [open_store(store.folder) for store in stores]
+        again = load_packing(tmp_path / "packing")
+        reopened = [open_store(store.location) for store in stores]
         for step in (start, packing.updates - 1):
             made = batch(again, reopened, step)
             for name in ("tokens", "segments", "positions", "trained"):
                 assert (getattr(made, name) == getattr(whole[step], name)).all()
+
+
+def tail(packing: Path, stores: list[str], start: int) -> list[str]:
+    """Digests of the batches from a step on, from files alone."""
+    read, opened = load_packing(packing), [open_store(each) for each in stores]
+    made = (batch(read, opened, step) for step in range(start, read.updates))
+    return [hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in each)).hexdigest() for each in made]
+
+
+def test_another_process_goes_on_from_any_step(tmp_path: Path) -> None:
+    sizes = np.random.default_rng(1).integers(2, 60, 120).tolist()
+    stores = [store_of(tmp_path / "a", sizes, 0), store_of(tmp_path / "b", sizes[:50], 1)]
+    pack(order_of(stores, 2), stores, "best_fit", 64, 8, place).save(tmp_path / "packing")
+    locations = [store.location for store in stores]
+    whole = tail(tmp_path / "packing", locations, 0)
+    assert len(set(whole)) == len(whole) > 10
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        tails = pool.starmap(tail, [(tmp_path / "packing", locations, start) for start in range(len(whole))])
+    assert tails == [whole[start:] for start in range(len(whole))]
+
+
+def digest_of_hosts(packing: Packing, stores: list[TokenStore], hosts: int) -> str:
+    """What `digest` gives, of batches whose rows that many hosts made."""
+    hasher = hashlib.sha256()
+    rows = int(packing.rows)
+    edges = [rows * host // hosts for host in range(hosts + 1)]
+    for step in range(packing.updates):
+        parts = [batch(packing, stores, step, slice(*edge)) for edge in pairwise(edges)]
+        whole = [np.concatenate([getattr(part, name) for part in parts]) for name in Batch._fields]
+        hasher.update(np.array(whole[0].shape, "<i8").tobytes())
+        for array in whole:
+            hasher.update(array.tobytes())
+    return hasher.hexdigest()
+
+
+@pytest.mark.parametrize("method", ["none", "first_fit", "best_fit"])
+def test_the_digest_is_that_of_one_two_or_eight_hosts(tmp_path: Path, method: Method) -> None:
+    sizes = np.random.default_rng(1).integers(2, 60, 301).tolist()
+    stores = [store_of(tmp_path / "a", sizes, 0), store_of(tmp_path / "b", sizes[:50], 1)]
+    for rows in (8, 5):
+        packing = pack(order_of(stores), stores, method, 64, rows, place)
+        whole = digest(packing, stores)
+        assert [digest_of_hosts(packing, stores, hosts) for hosts in (1, 2, 8)] == [whole] * 3
+
+
+def test_the_digest_of_a_stream_is_pinned(tmp_path: Path) -> None:
+    """The stream is what a run is: the same on every machine. A change here is a change of every run."""
+    stores = [store_of(tmp_path / "a", list(range(1, 90)), 0), store_of(tmp_path / "b", [9] * 30, 1)]
+    digests = {
+        method: digest(pack(order_of(stores), stores, method, 64, 4, place, long="cut"), stores)[:16]
+        for method in ("none", "first_fit", "best_fit")
+    }
+    assert digests == {"none": "a233c2a1be1d5e25", "first_fit": "6845199518e28990", "best_fit": "0c61ff6d76f54d9d"}
+
+
+def test_a_packing_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    stores = [store_of(tmp_path / "a", [5] * 100)]
+    pack(order_of(stores), stores, "best_fit", 64, 4, place).save(tmp_path / "packing")
+    file = tmp_path / "packing" / "numbers.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"numbers.npy can't be read"):
+        load_packing(tmp_path / "packing")
+    file.unlink()
+    with pytest.raises(UserError, match=r"numbers.npy can't be read"):
+        load_packing(tmp_path / "packing")
 
 
 def test_a_prefix_is_the_beginning_of_the_whole(tmp_path: Path) -> None:
@@ -196,24 +354,3 @@ def test_the_digest_is_of_what_is_trained_on(tmp_path: Path) -> None:
     packing = pack(order_of([first]), [first], "best_fit", 64, 4, place)
     assert digest(packing, [first]) == digest(packing, [same])
     assert digest(packing, [first]) != digest(packing, [other])
-    assert store_digest(first) == store_digest(same) != store_digest(other)
-
-
-def test_stores_are_read_by_row(tmp_path: Path) -> None:
-    store = store_of(tmp_path / "a", [5, 1, 9])
-    pieces = np.array([2, 0]), np.array([3, 0]), np.array([4, 5])
-    assert store.read("tokens", *pieces).tolist() == [9, 10, 11, 12, 0, 1, 2, 3, 4]
-    chosen = store.select(np.array([2]))
-    assert chosen.read("tokens", np.array([0]), np.array([0]), np.array([2])).tolist() == [6, 7]
-    assert (chosen.lengths.tolist(), len(chosen)) == ([9], 1)
-
-
-def test_a_store_larger_than_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.data.store._FILE", 64)
-    monkeypatch.setattr("runtime.data.store._CHUNK", 16)
-    store = store_of(tmp_path / "a", [50, 70, 100, 3])
-    everything = np.arange(4), np.zeros(4, np.int64), store.lengths
-    assert store.read("tokens", *everything).tolist() == list(range(223))
-    assert store.trained_lengths.tolist() == [
-        int(store.read("trained", *(a[i : i + 1] for a in everything)).sum()) for i in range(4)
-    ]

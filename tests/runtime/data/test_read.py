@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.data.read import Reading, expand, read_files
+from runtime.data.read import Reading, read_files
 from runtime.data.rows import Format, Rows
 from runtime.errors import UserError
 
@@ -25,7 +27,8 @@ def read(folder: Path, format: Format, files: dict[str, bytes], **fields: str) -
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    return read_files(format, [folder / name for name in files], fields, folder)
+    rows = Path(mkdtemp(dir=folder)) / "rows.parquet"
+    return read_files(format, [folder / name for name in files], fields, folder, rows)
 
 
 def whole(rows: Rows) -> list[tuple[bytes, int, str]]:
@@ -133,7 +136,7 @@ def test_broken_documents(tmp_path: Path) -> None:
         "a.jsonl:3: it is JSON, but not an object: each line holds one record in braces",
         "a.jsonl:4: it is not JSON: NaN is no number",
         "a.jsonl:5: it holds half of a surrogate pair, which is no character",
-        "a.jsonl:6: it holds a number out of range",
+        "a.jsonl:6: it holds a number out of range, or NaN",
         "a.jsonl:7: it has no column 'text' (it has id, story)",
         "a.jsonl:8: its text is a number, not a string",
         "a.jsonl:9: its text is null, not a string",
@@ -145,7 +148,7 @@ def test_broken_chats(tmp_path: Path) -> None:
     bad = [
         {"text": "x"},
         {"messages": []},
-        {"messages": "hi"},
+        {"messages": 3},
         {"messages": ["hi"]},
         {"messages": [{"role": "human", "content": "hi"}]},
         {"messages": [{"content": "hi"}]},
@@ -157,9 +160,9 @@ def test_broken_chats(tmp_path: Path) -> None:
         {"prompt": 3, "completion": "x"},
     ]
     assert [each.split(": ", 1)[1] for each in reasons(tmp_path, "chat", *bad)] == [
-        "it has no messages, prompt and completion, or instruction and output (it has text)",
+        "it has no messages, conversations, prompt and completion, or instruction and output (it has text)",
         "it has no messages",
-        "its messages are a string, not a list",
+        "its messages are a number, not a list",
         "message 1 is a string, not an object",
         "message 1 has the role 'human', which is none of system, user, assistant, tool",
         "message 1 has the role None, which is none of system, user, assistant, tool",
@@ -215,18 +218,77 @@ def test_one_percent_is_set_aside_and_more_stops(tmp_path: Path) -> None:
         read(tmp_path, "documents", {"a.jsonl": lines(*[b"{"] * 50)})
 
 
+def test_what_is_mostly_broken_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.data.read._HOPELESS", 10)
+    with pytest.raises(UserError, match="11 of 12 records can't be used"):
+        read(tmp_path, "documents", {"a.jsonl": lines({"text": "x"}, *[b"{"] * 50)})
+
+
+def test_identity_is_that_of_the_canonical_json(tmp_path: Path) -> None:
+    written = b'{"text": "caf\\u00e9 \xc3\xa9\\n", "id": 1e16, '
+    written += b'"b": [1.0, {"z": null, "a": -0.0}], "big": 12345678901234567890123}'
+    (row,) = read(tmp_path, "documents", {"a.jsonl": written}).rows.table["identity"].to_pylist()
+    canonical = '{"b":[1.0,{"a":-0.0,"z":null}],"big":12345678901234567890123,"id":1e+16,"text":"caf\u00e9 \u00e9\\n"}'
+    assert row == hashlib.sha256(canonical.encode()).digest()
+
+
+def test_shards_that_do_not_match_are_told(tmp_path: Path) -> None:
+    reading = read(
+        tmp_path,
+        "chat",
+        {
+            "a.jsonl": lines(
+                {"messages": [USER, ANSWER], "score": 1}, {"prompt": "a", "completion": "b", "score": None}
+            ),
+            "b.jsonl": lines({"messages": [USER, ANSWER], "score": "1"}),
+            "c.jsonl": lines({"messages": [USER, ANSWER]}),
+            "d.jsonl": lines({"messages": [USER, ANSWER], "score": 2}),
+        },
+    )
+    assert {name: (each.count, each.first) for name, each in reading.unusual.items()} == {
+        "files that mix layouts": (1, "a.jsonl:2"),
+        "files without the column 'completion', which others have": (3, "b.jsonl"),
+        "files without the column 'prompt', which others have": (3, "b.jsonl"),
+        "files without the column 'score', which others have": (1, "c.jsonl"),
+        "files where 'score' is a string, and not a number as in most": (1, "b.jsonl"),
+    }
+
+
+def test_many_columns_that_do_not_match_are_told_at_once(tmp_path: Path) -> None:
+    files = {f"{number}.jsonl": lines({"text": "x", f"only{number}": 1}) for number in range(12)}
+    assert {name: each.count for name, each in read(tmp_path, "documents", files).unusual.items()} == {
+        "files without some of the 13 columns that others have": 12
+    }
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": "x"}))
+    assert len(read_files("documents", [tmp_path / "a.jsonl"] * 2, {}, tmp_path, tmp_path / "rows.parquet").rows) == 1
+
+
+def test_files_from_elsewhere_keep_their_names(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": "x"}, {"text": 3}, *({"text": f"{n}"} for n in range(99))))
+    names = {tmp_path / "a.jsonl": "s3://corpus/a.jsonl"}
+    reading = read_files("documents", [tmp_path / "a.jsonl"], {}, tmp_path, tmp_path / "rows.parquet", names)
+    assert str(reading.broken[0]) == "s3://corpus/a.jsonl:2: its text is a number, not a string"
+
+
 def test_files_that_hold_nothing_or_are_of_no_known_kind(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.md"):
         with pytest.raises(UserError, match=f"{name}: the file holds no record"):
             read(tmp_path, "documents", {name: b"\n \n"})
-    with pytest.raises(UserError, match=r"a.csv: can't read a file that ends in '.csv'"):
-        read(tmp_path, "documents", {"a.csv": b"x"})
+    with pytest.raises(UserError, match=r"a.doc: can't read a file that ends in '.doc'"):
+        read(tmp_path, "documents", {"a.doc": b"x"})
+    with pytest.raises(UserError, match=r"can't read a file that ends in '.parquet.gz'"):
+        read(tmp_path, "documents", {"a.parquet.gz": b"x"})
+    with pytest.raises(UserError, match=r"data: can't read a file that has no ending"):
+        read(tmp_path, "documents", {"data": b"x"})
     with pytest.raises(UserError, match="a Markdown is a document, not chat"):
         read(tmp_path, "chat", {"a.md": b"x"})
     with pytest.raises(UserError, match="there is no file to read"):
-        read_files("documents", [], {}, tmp_path)
+        read_files("documents", [], {}, tmp_path, tmp_path / "rows.parquet")
     with pytest.raises(UserError, match=r"gone.jsonl: can't read the file: No such file"):
-        read_files("documents", [tmp_path / "gone.jsonl"], {}, tmp_path)
+        read_files("documents", [tmp_path / "gone.jsonl"], {}, tmp_path, tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="it is in UTF-16, not in UTF-8"):
         read(tmp_path, "documents", {"a.txt": "x".encode("utf-16")})
 
@@ -236,29 +298,3 @@ def test_line_ends_and_byte_order_marks(tmp_path: Path) -> None:
     rows = read(tmp_path, "documents", {"a.jsonl": content}).rows
     assert sorted(each["text"] for each in rows.records()) == ["a", "b\u2028c"]
     assert sorted(rows.place(number) for number in range(2)) == ["a.jsonl:1", "a.jsonl:3"]
-
-
-def test_expand(tmp_path: Path) -> None:
-    for name in ("data/stories/b.jsonl", "data/stories/a.jsonl", "data/deep/er/c.jsonl", "data/notes.md"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-
-    def names(*patterns: str) -> list[str]:
-        return [path.relative_to(tmp_path).as_posix() for path in expand(patterns, tmp_path)]
-
-    stories = ["data/stories/a.jsonl", "data/stories/b.jsonl"]
-    assert names("data/stories/*.jsonl") == stories
-    assert names("data/**/*.jsonl", "data/notes.md", "data/stories/a.jsonl") == [
-        "data/deep/er/c.jsonl",
-        "data/notes.md",
-        *stories,
-    ]
-    assert expand([str(tmp_path / "data/notes.md")], tmp_path) == [tmp_path / "data/notes.md"]
-    with pytest.raises(UserError, match=r"no file matches 'data/storys/\*.jsonl'\nhelp: did you mean 'stories'\?"):
-        names("data/storys/*.jsonl")
-    with pytest.raises(UserError, match=r"did you mean 'notes.md'\?"):
-        names("data/note.md")
-    with pytest.raises(UserError, match=r"stories holds a.jsonl, b.jsonl"):
-        names("data/stories/*.parquet")
-    with pytest.raises(UserError, match=r"can't read 'gs://corpus/x\.jsonl'"):
-        names("gs://corpus/x.jsonl")

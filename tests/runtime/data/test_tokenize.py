@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from runtime.data.read import read_files
-from runtime.data.rows import Format, Rows
+from runtime.data.engine import Engine, inline, processes
+from runtime.data.rows import Format, Record, Rows, canonical_json, make_rows
+from runtime.data.store import open_store, pieces_done, store_digest
 from runtime.data.template_facts import template_facts
 from runtime.data.templates import chat_template
-from runtime.data.tokenize import Consumer, count_reasons, measure, tokenize
+from runtime.data.tokenize import Consumer, measure, tokenize
 from runtime.errors import UserError
 from runtime.weights.tokenizer import ModelTokenizer
 from tests.runtime.data import chat_templates
 
 
-def rows_of(folder: Path, format: Format, records: list[Any]) -> Rows:
-    (folder / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    return read_files(format, [folder / "a.jsonl"], {}, folder).rows
+def rows_of(records: Iterable[Mapping[str, Any]]) -> Rows:
+    return make_rows(
+        Record(canonical_json(record), json.dumps(record), "a.jsonl", line) for line, record in enumerate(records, 1)
+    )
 
 
 def chat(number: int, answer: str | None = None, **more: Any) -> dict[str, Any]:
@@ -30,7 +40,7 @@ def chat(number: int, answer: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def test_a_store_holds_what_was_measured(tmp_path: Path, smollm2: ModelTokenizer) -> None:
-    rows = rows_of(tmp_path, "chat", [chat(number) for number in range(2500)] + [chat(0, "<|im_end|>"), chat(5)])
+    rows = rows_of([chat(number) for number in range(2500)] + [chat(0, "<|im_end|>"), chat(5)])
     consumer = Consumer(smollm2, "assistant", {})
     measured = measure(rows, "chat", consumer)
     tokenized = tokenize(rows, "chat", consumer, tmp_path / "store")
@@ -38,8 +48,9 @@ def test_a_store_holds_what_was_measured(tmp_path: Path, smollm2: ModelTokenizer
     assert len(store) == len(measured.kept) == 2501
     assert store.lengths.tolist() == measured.tokens.tolist()
     assert store.trained_lengths.tolist() == measured.trained.tolist()
-    assert count_reasons(tokenized.set_aside) == {"its text holds the control token <|im_end|>": 1}
-    assert str(tokenized.set_aside[0]).startswith("a.jsonl:2501: ")
+    refused = "its text holds the control token <|im_end|>"
+    assert tokenized.set_aside.counts == measured.set_aside.counts == {refused: 1}
+    assert [each.place for each in tokenized.set_aside.examples[refused]] == ["a.jsonl:2501"]
     kept = rows.select(measured.kept)
     assert (store.identity == kept.identity).all()
     assert store.occurrence.tolist() == kept.occurrence.tolist()
@@ -56,7 +67,7 @@ def test_a_store_holds_what_was_measured(tmp_path: Path, smollm2: ModelTokenizer
 
 
 def test_documents(tmp_path: Path, smollm2: ModelTokenizer) -> None:
-    rows = rows_of(tmp_path, "documents", [{"text": f"Story {number}. " * 3} for number in range(10)])
+    rows = rows_of([{"text": f"Story {number}. " * 3} for number in range(10)])
     tokenized = tokenize(rows, "documents", Consumer(smollm2, "all", {}), tmp_path / "store")
     store = tokenized.store
     everything = store.read("tokens", np.arange(10), np.zeros(10, np.int64), store.lengths)
@@ -65,9 +76,76 @@ def test_documents(tmp_path: Path, smollm2: ModelTokenizer) -> None:
     assert tokenized.notes == ()
 
 
+CHATS = [chat(number, "so " * (number % 97 + 1)) for number in range(600)] + [chat(0, "<|im_end|>"), chat(5)]
+DOCUMENTS = [{"text": f"Story {number}. " * (number % 50 + 1)} for number in range(600)]
+SMALL_PIECES = 2000
+
+
+@pytest.mark.parametrize(("format", "records"), [("chat", CHATS), ("documents", DOCUMENTS)])
+def test_who_works_changes_nothing(
+    tmp_path: Path, smollm2: ModelTokenizer, format: Format, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(records)
+    consumer = Consumer(smollm2, "assistant", {})
+    whole = tokenize(rows, format, consumer, tmp_path / "whole", inline())
+    measured = measure(rows, format, consumer, inline())
+    monkeypatch.setattr("runtime.data.tokenize.PIECE", SMALL_PIECES)
+    in_file = rows.save(tmp_path / "rows.parquet")
+    engines: list[Engine] = [inline(), processes(3)]
+    for number, engine in enumerate(engines):
+        tokenized = tokenize(in_file, format, consumer, tmp_path / str(number), engine)
+        assert store_digest(tokenized.store) == store_digest(whole.store)
+        assert content(tmp_path / str(number)) == content(tmp_path / "whole")
+        assert (tokenized.set_aside, tokenized.notes) == (whole.set_aside, whole.notes)
+        again = measure(in_file, format, consumer, engine)
+        assert again.set_aside == measured.set_aside
+        for name in ("kept", "tokens", "trained"):
+            assert getattr(again, name).tolist() == getattr(measured, name).tolist()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+KILLED = """
+import pickle, sys
+from pathlib import Path
+from runtime.data import tokenize
+from runtime.data.engine import processes
+from runtime.data.rows import open_rows
+
+if __name__ == "__main__":
+    folder, tokenize.PIECE = Path(sys.argv[1]), int(sys.argv[2])
+    consumer = pickle.loads((folder / "consumer").read_bytes())
+    tokenize.tokenize(open_rows(folder / "rows.parquet"), "chat", consumer, folder / "store", processes(2))
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_store(tmp_path: Path, smollm2: ModelTokenizer) -> None:
+    consumer = Consumer(smollm2, "assistant", {})
+    rows = rows_of(CHATS).save(tmp_path / "rows.parquet")
+    expected = tokenize(rows, "chat", consumer, tmp_path / "expected", inline())
+    (tmp_path / "consumer").write_bytes(pickle.dumps(consumer))
+    (tmp_path / "run.py").write_text(KILLED)
+    run = [sys.executable, "run.py", str(tmp_path), str(SMALL_PIECES)]
+    draw = random.Random(0)
+    for last in (False, False, False, True):
+        before = len(pieces_done(tmp_path / "store"))
+        with subprocess.Popen(run, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as child:
+            more = draw.randint(1, 8)
+            while not last and child.poll() is None and len(pieces_done(tmp_path / "store")) < before + more:
+                time.sleep(0.001)
+            if not last:
+                time.sleep(draw.uniform(0, 0.01))
+                child.kill()
+        assert child.returncode == (0 if last else -signal.SIGKILL)
+    assert store_digest(open_store(tmp_path / "store")) == store_digest(expected.store)
+    assert content(tmp_path / "store") == content(tmp_path / "expected")
+
+
 def test_too_many_chats_without_anything_to_train_on(tmp_path: Path, smollm2: ModelTokenizer) -> None:
     only_asks = {"messages": [{"role": "user", "content": "x"}]}
-    rows = rows_of(tmp_path, "chat", [chat(number) for number in range(9)] + [only_asks])
+    rows = rows_of([chat(number) for number in range(9)] + [only_asks])
     with pytest.raises(UserError) as caught:
         measure(rows, "chat", Consumer(smollm2, "assistant", {}))
     assert caught.value.message == (
@@ -79,7 +157,7 @@ def test_too_many_chats_without_anything_to_train_on(tmp_path: Path, smollm2: Mo
 
 def test_notes_say_what_the_template_does_to_this_data(tmp_path: Path, smollm2: ModelTokenizer) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    rows = rows_of(tmp_path, "chat", [chat(1, tools=tools), chat(2)])
+    rows = rows_of([chat(1, tools=tools), chat(2)])
     notes = tokenize(rows, "chat", Consumer(smollm2, "assistant", {}), tmp_path / "store").notes
     assert notes == (
         "the chat template ignores tools, and the data has them",

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from compiler.steps import END, Moment
+from compiler.values import END, Moment
 from dsl.scalars import parse_text
 from dsl.values import Compare
 from runtime.evals.claims import Claim, Judgement, judge

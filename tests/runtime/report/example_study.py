@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from compiler.steps import END, Moment
+from compiler.values import END, Moment
 from dsl.scalars import parse_scalar
 from dsl.source import Span
 from dsl.tree import Scalar

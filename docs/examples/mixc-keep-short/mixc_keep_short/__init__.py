@@ -1,0 +1,1 @@
+"""Keeps short documents."""
