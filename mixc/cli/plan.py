@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -63,11 +64,14 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
 
 def _remarks(figures: dict[str, Any]) -> Iterator[str]:
     """What a reader should know of the data, a sentence each."""
-    for call in figures["calls"]:
-        if call["made"] is None:
-            often = "as often as it takes" if call["calls"] is None else f"at most {call['calls']:,} times"
-            who = f"{call['model']} ({call['api']})" if call["api"] else call["model"]
-            yield f"{call['name']}: {call['operation']} asks {who} {often}; `mixc run FILE --until data` makes the rows"
+    unmade = [call for call in figures["calls"] if call["made"] is None]
+    for (name, model, api), calls in groupby(unmade, lambda call: (call["name"], call["model"], call["api"])):
+        often = ", ".join(
+            f"{call['operation']} {'?' if call['calls'] is None else format(call['calls'], ',')}" for call in calls
+        )
+        yield f"{name} asks {model}{f' ({api})' if api else ''}, so often at most: {often}"
+    if unmade:
+        yield "rows that a model makes are still to be made: `mixc run FILE --until data`"
     for source in figures["sources"]:
         yield from (f"{source['name']}: {note}" for note in source["notes"])
         repeats = source["near_duplicates"]

@@ -209,6 +209,8 @@ def _notes(rows: Rows, format: Format, consumer: Consumer, dropped: Mapping[str,
         if not has_tools and '"tools"' in text:
             has_tools = bool(json.loads(text).get("tools"))
         if not (has_system and lacks_system):
-            system = '"system"' in text and any(each["role"] == "system" for each in json.loads(text)["messages"])
+            system = '"system"' in text and any(
+                each["role"] == "system" for each in json.loads(text).get("messages", ())
+            )
             has_system, lacks_system = has_system or system, lacks_system or not system
     return template_facts(template_of(consumer)).notes(has_tools, has_system, lacks_system, dropped)

@@ -29,7 +29,7 @@ from runtime.errors import UserError
 from runtime.evals.choice_rows import read_choices
 from runtime.steps.context import Context
 from runtime.steps.surveys import survey
-from runtime.steps.transforms import ROWS, consumer_of, rows_of, shown, transform
+from runtime.steps.transforms import ROWS, consumer_of, progress, rows_of, shown, transform
 
 ORDER = "order"
 PACKING = "packing"
@@ -106,8 +106,9 @@ def _weights(context: Context, description: str, step: Weights) -> Outcome:
 
 
 def _tokenize(context: Context, step: Tokenize, folder: Path) -> Outcome:
-    consumer = consumer_of(context, step)
-    tokenized = tokenize(rows_of(context, step.rows), cast(Format, step.format), consumer, folder, context.engine)
+    rows, format, consumer = rows_of(context, step.rows), cast(Format, step.format), consumer_of(context, step)
+    with progress(context, f"tokenize {step.name}", rows) as advance:
+        tokenized = tokenize(rows, format, consumer, folder, context.engine, advance)
     store = tokenized.store
     return store_digest(store), {
         "examples": len(store),

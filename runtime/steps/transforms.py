@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, assert_never, cast
@@ -19,8 +21,11 @@ from runtime.data.tokenize import Consumer, Measured, measure
 from runtime.data.transforms.choose import filter_rows, hold_out_rows, split_rows, take_rows
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.steps.context import Context
+from runtime.stopping import Stopped
 
 ROWS = "rows.parquet"
+_SHOWN_BYTES = 16 << 20
+"""Of records, from which on progress is shown."""
 
 
 def rows_of(context: Context, description: str) -> Rows:
@@ -61,7 +66,28 @@ def consumer_of(context: Context, step: Any) -> Consumer:
 
 
 def _measured(context: Context, step: Transform, rows: Rows) -> Measured:
-    return measure(rows, cast(Format, step.format), consumer_of(context, step), context.engine)
+    with progress(context, f"measure {step.name}", rows) as advance:
+        return measure(rows, cast(Format, step.format), consumer_of(context, step), context.engine, advance)
+
+
+@contextmanager
+def progress(context: Context, what: str, rows: Rows) -> Iterator[Callable[[int], None]]:
+    """Shows how many rows are through, where that takes its time; Stopped is raised when asked to stop."""
+
+    def go_on(through: int) -> None:
+        if context.stop.is_set():
+            raise Stopped
+
+    if int(rows.sizes.sum()) < _SHOWN_BYTES:
+        yield go_on
+        return
+    with context.reporter.work(what, len(rows), "rows", "rows") as tracker:
+
+        def advance(through: int) -> None:
+            tracker.to(through, rated=through - tracker.work.done)
+            go_on(through)
+
+        yield advance
 
 
 def _apply(context: Context, step: Transform, rows: Rows, measured: Measured | None, path: Path) -> Outcome:
