@@ -196,8 +196,8 @@ def locations_of(step: AnyStep) -> tuple[str, ...]:
     match step:
         case Read(files=files):
             return files
-        case Weights(location=location):
-            return (location,)
+        case Weights(location=location, template=template):
+            return (location,) if template is None else (location, template)
         case Transform(operation=operation):
             return operations.locations_of(operation)
         case _:

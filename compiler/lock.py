@@ -63,7 +63,7 @@ class Lock(Frozen):
     locations: dict[str, PinnedLocation] = Field(default_factory=dict[str, PinnedLocation])
     """By location, as the spec writes it."""
     models: dict[str, PinnedModel] = Field(default_factory=dict[str, PinnedModel])
-    """By the location of the weights."""
+    """By the location of the weights, and of a template that isn't their own."""
     rows: dict[str, PinnedRows] = Field(default_factory=dict[str, PinnedRows])
     """By the description key of the transform."""
     streams: dict[str, PinnedStream] = Field(default_factory=dict[str, PinnedStream])
@@ -82,7 +82,8 @@ def make_lock(plan: Plan, keys: Keys, locations: Mapping[str, PinnedLocation]) -
         facts = result.facts
         match step:
             case Weights():
-                models[step.location] = PinnedModel(tokenizer=facts["tokenizer"], config=facts["config"])
+                named = step.location if step.template is None else f"{step.location} with {step.template}"
+                models[named] = PinnedModel(tokenizer=facts["tokenizer"], config=facts["config"])
             case Transform() if step.asks is not None:
                 asked = step.asks.api or step.asks.name
                 rows[description] = PinnedRows(

@@ -189,7 +189,7 @@ Operation: TypeAlias = Annotated[
 """An operation as JSON tells it: by what it does."""
 
 
-def locations_of(operation: object) -> tuple[str, ...]:
+def locations_of(operation: Operation) -> tuple[str, ...]:
     """The locations of the files that an operation reads: prompts, templates, definitions of tools."""
     match operation:
         case Tools(files=files) | System(files=files) | PlugIn(files=files):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Field
 
-from compiler.operations import Asked, Exclude, Operation
+from compiler.operations import Asked, Exclude, ModelMade, Operation
 from compiler.values import REMARK, RETENTION, Frozen, Measure, ModelPoint, Moment, Share
 
 
@@ -96,7 +96,7 @@ class Transform(Step):
     @property
     def asks(self) -> Asked | None:
         """The model that the operation asks, if any: then planning doesn't run it."""
-        return getattr(self.operation, "model", None)
+        return self.operation.model if isinstance(self.operation, ModelMade) else None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -111,6 +111,8 @@ class Weights(Step):
 
     kind: Literal["weights"] = "weights"
     location: str
+    template: str | None = None
+    """Where another chat template than their own is."""
 
 
 class Tokenize(Step):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compiler.keys import locations_of
 from compiler.lock import PinnedFile, PinnedLocation
-from compiler.operations import locations_of
 from compiler.plan import Plan
-from compiler.steps import AnyStep, Read, Transform, Weights
+from compiler.steps import AnyStep, Weights
 from runtime.errors import UserError
 from runtime.located import Place, is_remote, locate, locate_weights
 from runtime.weights.location import resolve
@@ -37,7 +38,7 @@ class Files:
         """Finds and hashes the files of every step; what can't be found is an error with the step's place."""
         errors: list[UserError] = []
         for step in plan.steps.values():
-            for location in _locations(step):
+            for location in locations_of(step):
                 if location in self.digests:
                     continue
                 try:
@@ -51,34 +52,37 @@ class Files:
         return errors
 
     def paths(self, location: str) -> list[Path]:
-        """The files at a location that was looked up, on this machine; fetched if need be. Raises UserError."""
+        """The files at a location that was looked up, on this machine; fetched if need be.
+
+        Raises UserError where one isn't there, or no longer what was looked up.
+        """
+        place = self._place(location, lambda: locate(location, self.root, allow_outside=self.allow_outside))
         paths: list[Path] = []
-        for file in self._places[location].files:
+        for file in place.files:
             path = file.fetch()
             self.names[path] = file.shown
             paths.append(path)
         return paths
 
     def model(self, location: str) -> Path:
-        """The file or folder of a model, fetched if need be.
-
-        Raises UserError where it isn't there, or is elsewhere and no longer what was looked up.
-        """
+        """The file or folder of a model, fetched if need be; errors as in `paths`, for what is elsewhere."""
         if not is_remote(location):
             return resolve(location, self.root)
+        return self._place(location, lambda: locate_weights(location, self.root)).whole()
+
+    def _place(self, location: str, find: Callable[[], Place]) -> Place:
         if location not in self._places:  # a plan of another day
-            place = locate_weights(location, self.root)
-            known = self.digests.get(location)
-            if known is not None and known != tuple(file.digest() for file in place.files):
+            place = find()
+            if self.digests.get(location) != tuple(file.digest() for file in place.files):
                 raise UserError(
-                    f"{location} is no longer the model that this ran with",
-                    "name the revision that it was: hf://ORGANISATION/NAME@COMMIT",
+                    f"{location} is no longer what this ran with",
+                    "put back what it was, or name the revision that it was: hf://ORGANISATION/NAME@COMMIT",
                 )
             self._places[location] = place
-        return self._places[location].whole()
+        return self._places[location]
 
     def _locate(self, step: AnyStep, location: str) -> Place:
-        if isinstance(step, Weights):
+        if isinstance(step, Weights) and location == step.location:
             return locate_weights(location, self.root)
         return locate(location, self.root, allow_outside=self.allow_outside)
 
@@ -91,15 +95,3 @@ class Files:
         self.digests[location] = digests
         self.pinned[location] = PinnedLocation(files=tuple(pinned), revision=place.revision)
         self._places[location] = place
-
-
-def _locations(step: AnyStep) -> tuple[str, ...]:
-    match step:
-        case Read(files=files):
-            return files
-        case Weights(location=location):
-            return (location,)
-        case Transform(operation=operation):
-            return locations_of(operation)
-        case _:
-            return ()

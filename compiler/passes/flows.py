@@ -73,10 +73,16 @@ def _weights(build: Build, model: Model) -> str:
     if not isinstance(model.from_, str):
         field = "api" if model.api is not None else "architecture"
         raise UnbuiltError("a served model" if field == "api" else "a model from scratch", place_of(model, field))
-    for field, value in (("tokenizer", model.tokenizer), ("template", model.template)):
-        if value is not None:
-            raise UnbuiltError(f"{field}: of a model", place_of(model, field))
-    return build.add(Weights(name=model.name, place=build.place(model, "from"), location=build.location(model.from_)))
+    if model.tokenizer is not None:
+        raise UnbuiltError("tokenizer: of a model", place_of(model, "tokenizer"))
+    return build.add(
+        Weights(
+            name=model.name,
+            place=build.place(model, "from"),
+            location=build.location(model.from_),
+            template=None if model.template is None else build.location(model.template),
+        )
+    )
 
 
 def _check_runs(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +13,9 @@ from rich.text import Text
 from mixc.cli.planning import planned_source, print_user_errors
 from mixc.cli.tokens import coloured
 from mixc.cli.workspace import add_file_options, add_format_options
+
+if TYPE_CHECKING:
+    from runtime.looking.look import Looked
 
 
 def add_parser(subparsers: Any) -> None:
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if source.errors else 0
 
 
-def _print(console: Console, found: Any) -> None:
+def _print(console: Console, found: Looked) -> None:
     for stage in found.stages:
         console.print(Text.assemble((f"{stage.examples:>9,}", "bold"), f"  {stage.what}"))
         for reason, count in stage.dropped.items():

@@ -27,10 +27,10 @@ class Broken:
         return f"{self.file}:{self.line}: {self.reason}"
 
 
-def check_broken(broken: Sequence[object], total: int, mend: str) -> None:
-    """UserError where more than 1% of `total` records are broken; each prints as its place and reason."""
-    if len(broken) * 100 <= total:
+def check_broken(count: int, first: Sequence[object], total: int, mend: str) -> None:
+    """UserError where `count`, more than 1% of `total` records, are broken; the first print as place and reason."""
+    if count * 100 <= total:
         return
-    shown = "".join(f"\n  {item}" for item in broken[:SHOWN])
-    more = f"\n  and {len(broken) - SHOWN:,} more" if len(broken) > SHOWN else ""
-    raise UserError(f"{len(broken):,} of {total:,} records can't be used; more than 1% stops here:{shown}{more}", mend)
+    shown = "".join(f"\n  {item}" for item in first[:SHOWN])
+    more = f"\n  and {count - SHOWN:,} more" if count > SHOWN else ""
+    raise UserError(f"{count:,} of {total:,} records can't be used; more than 1% stops here:{shown}{more}", mend)

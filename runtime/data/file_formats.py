@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from runtime.data.broken import BrokenError
-from runtime.data.lines import COMPRESSIONS, LONGEST, ReadBytes, decoded, lines, opened, whole
+from runtime.data.lines import BYTE_ORDER_MARK, COMPRESSIONS, LONGEST, ReadBytes, decoded, lines, opened, whole
 from runtime.data.strict_json import Parser, unreadable
 from runtime.data.tables import arrow_rows, csv_rows, parquet_rows
 from runtime.errors import UserError
@@ -188,7 +188,7 @@ class _Text:
         """Reads on by so many bytes; whether there were any."""
         block = self._read(size)
         if self._first:
-            block, self._first = block.removeprefix(b"\xef\xbb\xbf"), False
+            block, self._first = block.removeprefix(BYTE_ORDER_MARK), False
         content = self._bytes + block
         kept = _whole_characters(content) if block else len(content)
         try:

@@ -175,11 +175,15 @@ def _check_reachable(address: str) -> None:
         raise UserError(
             f"'{address}' is no address of a Ray cluster", "name HOST:PORT in RAY_ADDRESS, as `ray start --head` says"
         )
+    from ray.util import get_node_ip_address
+
+    if host in ("127.0.0.1", "localhost"):
+        host = get_node_ip_address()  # as Ray reads it
     try:
         socket.create_connection((host, int(port)), _SECONDS).close()
     except OSError as error:
         raise UserError(
-            f"no Ray cluster answers at {address}: {error}",
+            f"no Ray cluster answers at {host}:{port}: {error}",
             "start one with `ray start --head`, or unset RAY_ADDRESS to work on this machine alone",
         ) from error
 

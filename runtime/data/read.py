@@ -205,7 +205,7 @@ class _Tally:
             yield item.record
 
     def check(self) -> None:
-        check_broken(self.broken, self.total, "mend these lines or delete them" + _mend(self.broken))
+        check_broken(len(self.broken), self.broken, self.total, "mend these lines or delete them" + _mend(self.broken))
 
     def all_unusual(self) -> dict[str, Unusual]:
         return self.unusual | {name: Unusual(*each) for name, each in self.columns.differences().items()}

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from runtime.data.external_sort import ITEM_BYTES, ExternalSort, Item
+from runtime.data.keys import row_hashes
 from runtime.data.row_file import GROUP_BYTES, SCHEMA, RowWriter, batches
 
 Format = Literal["documents", "chat", "preference", "prompts"]
@@ -92,6 +93,22 @@ class Rows:
         """All records, `size` at a time, each batch with the number of its first row."""
         for first in range(0, len(self), size):
             yield first, list(self.records(first, first + size))
+
+    def numbered(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Every row's number and record, read in batches."""
+        for first, records in self.batches():
+            yield from enumerate(records, first)
+
+    def sampled(self, count: int, key: int) -> Rows:
+        """At most `count` of the rows, those with the lowest hashes of what they are, under a key of `keys`."""
+        hashes = row_hashes(self.identity, self.occurrence, key)
+        return self.select(np.sort(np.argsort(hashes, kind="stable")[:count]))
+
+    def find(self, identity: bytes, occurrence: int) -> int:
+        """The number of a row that is here, by what it is."""
+        identities = self.identity.view("S32")[:, 0]
+        first, last = (int(np.searchsorted(identities, identity, side)) for side in ("left", "right"))
+        return first + int(np.searchsorted(self.occurrence[first:last], occurrence))
 
     def pieces(self, size: int) -> list[tuple[int, int]]:
         """Cuts the rows into runs of about `size` bytes, so also of a bounded number of rows: first and last + 1.

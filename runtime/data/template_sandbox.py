@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -89,6 +89,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(result, range):
             _work(context, len(result))
         return result
+
+
+def written(template: jinja2.Template, fields: Mapping[str, Any]) -> str:
+    """What a template writes of a row. Raises SecurityError where that is too long, and whatever the template does."""
+    pieces: list[str] = []
+    size = 0
+    for piece in template.generate(fields):
+        pieces.append(piece)
+        size += len(piece)
+        if size > CHARACTERS:
+            raise SecurityError(f"it writes more than {CHARACTERS:,} characters for one row")
+    return "".join(pieces)
 
 
 class NumberedMessage(dict[str, Any]):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.data.broken import Broken, check_broken
+from runtime.data.broken import SHOWN, check_broken
 from runtime.data.encode import Encoded, Loss, Reasoning, encode
 from runtime.data.engine import Engine, engine_for
 from runtime.data.rows import Format, Rows
@@ -128,11 +128,6 @@ def tokenize(
     return Tokenized(finish_store(folder, len(cuts)), set_aside, _notes(rows, format, consumer, dropped))
 
 
-def count_reasons(broken: tuple[Broken, ...]) -> Mapping[str, int]:
-    """How many were set aside, by the reason."""
-    return Counter(item.reason for item in broken)
-
-
 def template_of(consumer: Consumer) -> ChatTemplate:
     """The consumer's chat template, given its special tokens as text. UserError where there is none."""
     model = consumer.model
@@ -182,13 +177,14 @@ def _write(format: Format, consumer: Consumer, folder: Path, piece: tuple[int, R
 def _set_aside(rows: Rows, pieces: Iterable[tuple[int, Mapping[int, str]]]) -> Tally:
     """The rows that pieces couldn't read, each piece given with the number of its first row; too many raise."""
     tally = Tally()
-    told: list[str] = []
+    first_few: list[str] = []
     for first, reasons in pieces:
         for number, reason in sorted(reasons.items()):
             place = rows.place(first + number)
             tally.add(reason, place)
-            told.append(f"{place}: {reason}")
-    check_broken(told, len(rows), _mend(tally))
+            if len(first_few) < SHOWN:
+                first_few.append(f"{place}: {reason}")
+    check_broken(tally.total, first_few, len(rows), _mend(tally))
     return tally
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.fields import reader
-from runtime.data.keys import key, row_hashes
+from runtime.data.keys import key
 from runtime.data.rows import Format, Rows
 from runtime.data.similarity.words import Hashes, ngram_hashes, word_hashes, words
 
@@ -90,10 +90,8 @@ def variety(rows: Rows, format: Format) -> Variety | None:
 
 def _texts(rows: Rows, format: Format) -> Iterator[tuple[str, NDArray[np.uint64]]]:
     """Texts that have a word, with the hashes of their words, uint64[m]."""
-    hashes = row_hashes(rows.identity, rows.occurrence, _VARIETY)
-    sample = rows.select(np.sort(np.argsort(hashes, kind="stable")[:ROWS]))
     read = reader(format, WRITTEN[format])
-    for _, records in sample.batches(_BATCH):
+    for _, records in rows.sampled(ROWS, _VARIETY).batches(_BATCH):
         texts = [read(record) or "" for record in records]
         of_batch = word_hashes(texts)
         for text, first, last in zip(texts, of_batch.offsets, of_batch.offsets[1:], strict=False):

@@ -56,7 +56,7 @@ def read_choices(files: Sequence[Path], root: Path) -> Reading:
                 broken.append(Broken(name, number, str(error)))
     if not records and not broken:
         raise UserError("there is no item to ask", "write rows with `messages`, `aligned` and `misaligned`")
-    check_broken(broken, len(records) + len(broken), "mend these lines or delete them")
+    check_broken(len(broken), broken, len(records) + len(broken), "mend these lines or delete them")
     return Reading(make_rows(records), tuple(broken), {"choice": len(records)}, {})
 
 

@@ -108,8 +108,7 @@ def _changed(versions: Sequence[Version]) -> list[Version]:
 
 def _find(before: Rows, after: Rows, number: int) -> int:
     """Where a row that was only chosen stands among the rows before."""
-    same = (before.identity == after.identity[number]).all(axis=1) & (before.occurrence == after.occurrence[number])
-    return int(np.flatnonzero(same)[0])
+    return before.find(after.identity[number].tobytes(), int(after.occurrence[number]))
 
 
 def _layouts(facts: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from runtime.data.store import open_store
 from runtime.errors import UserError
 from runtime.looking.tokens import Run, runs
 from runtime.steps.context import Context
-from runtime.steps.data import PACKING, place_of_row, sorted_inputs
+from runtime.steps.data import PACKING, places_of, sorted_inputs
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def trace(context: Context, arm: PlannedArm, stage: str | None, update: int) -> 
     assert isinstance(pack, Pack)
     inputs = sorted_inputs(context, pack)
     stores = [open_store(context.folder(each)) for each in inputs]
+    places = [places_of(context, each, store) for each, store in zip(inputs, stores, strict=True)]
     packing = load_packing(context.folder(train.pack) / PACKING)
     if not 1 <= update <= packing.updates:
         raise UserError(f"{name} has no update {update}", f"it has updates 1 to {packing.updates:,}")
@@ -71,7 +72,7 @@ def trace(context: Context, arm: PlannedArm, stage: str | None, update: int) -> 
                 row=piece.row,
                 column=piece.column,
                 source=tokens.name,
-                place=place_of_row(context, inputs[piece.source], store, piece.number),
+                place=places[piece.source](piece.number),
                 identity=piece.identity,
                 occurrence=piece.occurrence,
                 begin=piece.begin,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.operations import Asked
 from runtime.model_calls.answers import Answers
@@ -83,7 +83,7 @@ def _config(settings: Settings, connections: int) -> GenerateConfig:
     from inspect_ai.model import GenerateConfig
     from inspect_ai.util import AdaptiveConcurrency
 
-    def number(value: Any) -> float | None:
+    def number(value: Fraction | None) -> float | None:
         return None if value is None else float(value)
 
     return GenerateConfig(

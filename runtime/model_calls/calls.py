@@ -9,6 +9,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class Caller:
     answers: Answers
     reporter: Reporter
     stop: Event = field(default_factory=Event)
-    spend: Any = None
+    spend: Fraction | None = None
     price: Price | None = None
     connections: int = CONNECTIONS
     patience: Patience | None = field(default_factory=Patience)
@@ -158,16 +159,16 @@ class _Asking:
         if hasattr(client, "max_retries"):
             client.max_retries = 0
         if caller.spend is not None:
-            self._ceiling = self._made_ceiling(model)
+            self._ceiling = self._made_ceiling(model, caller.spend)
         async with model:
             yield model
 
-    def _made_ceiling(self, model: Model) -> Ceiling:
+    def _made_ceiling(self, model: Model, spend: Fraction) -> Ceiling:
         caller = self._caller
         price = caller.price or price_of(caller.model, model.api.base_url)
         if price is None:
             raise UserError(
-                f"nothing says what {caller.model} costs, and its calls may cost {money(caller.spend)} at most",
+                f"nothing says what {caller.model} costs, and its calls may cost {money(spend)} at most",
                 "give the model its price, or take `spend:` out",
                 caller.name,
             )
@@ -181,7 +182,7 @@ class _Asking:
                 caller.name,
             )
         self._worst_output = most or 0
-        return Ceiling(caller.spend, price, caller.name, lambda: caller.answers.used(caller.model))
+        return Ceiling(spend, price, caller.name, lambda: caller.answers.used(caller.model))
 
     async def _watch(self) -> None:
         while not self._caller.stop.is_set():

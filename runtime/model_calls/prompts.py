@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from dsl.record_fields import DERIVED
 from runtime.data.fields import Reader, reader
 from runtime.data.rows import Format
 from runtime.data.template_marks import compile_marked
+from runtime.data.template_sandbox import written
 from runtime.errors import UserError
 
 _LINE = re.compile(r"^[\s>*_#`\-]*answer[\s*_`]*:(.*)$", re.IGNORECASE)
@@ -58,7 +59,7 @@ class PromptFile:
     def filled(self, values: Mapping[str, Any], row: str) -> str:
         """The prompt for one row; UserError, naming the row and what there is, where it asks for something else."""
         try:
-            return self._template.render(values).strip()
+            return written(self._template, values).strip()
         except jinja2.UndefinedError as error:
             raise UserError(
                 f"the prompt asks for something that {row} lacks: {error.message}",
@@ -163,10 +164,7 @@ def _score(given: str, low: Fraction, high: Fraction) -> int | float | None:
     match = _NUMBER.fullmatch(_bare(given))
     if match is None or (match[2] is not None and Fraction(match[2]) != high):
         return None
-    try:
-        value = Decimal(match[1])
-    except InvalidOperation:
-        return None
+    value = Decimal(match[1])
     if not low <= Fraction(value) <= high:
         return None
     return int(value) if value == value.to_integral_value() else float(value)

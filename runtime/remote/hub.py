@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def _fetched(location: str, repository: _Repository, path: str) -> Path:
 
 
 @contextmanager
-def _explained(hub: Any, location: str) -> Any:
+def _explained(hub: Any, location: str) -> Iterator[None]:
     """Turns what the hub answers into an error with a mend."""
     errors = hub.errors
     try:

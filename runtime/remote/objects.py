@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -166,7 +166,8 @@ def _together(objects: list[_Object], store: Any, *, single: bool) -> Path:
             link = folder / path.name
             if not link.exists():
                 link.unlink(missing_ok=True)
-                link.symlink_to(path)
+                with suppress(FileExistsError):  # another process was faster, with the same
+                    link.symlink_to(path)
     return folder
 
 

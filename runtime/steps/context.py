@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -83,7 +83,13 @@ class Context:
         from runtime.weights import pretrained
 
         if weights not in self.descriptions:
-            self.descriptions[weights] = pretrained.describe(self.weights_path(weights))
+            described = pretrained.describe(self.weights_path(weights))
+            step = self.keys.plan.steps[weights]
+            assert isinstance(step, Weights)
+            if step.template is not None:
+                tokenizer = replace(described.tokenizer, chat_template=self.text(step.template))
+                described = replace(described, tokenizer=tokenizer)
+            self.descriptions[weights] = described
         return self.descriptions[weights]
 
     def weights_path(self, weights: str) -> Path:

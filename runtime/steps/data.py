@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,6 @@ from compiler.steps import DataStep, MixOf, Order, Pack, PhaseOf, Read, Result, 
 from compiler.values import Measure, Share
 from dsl.values import Amount, Quantity, Unit
 from runtime.data.batches import digest
-from runtime.data.broken import Broken
 from runtime.data.keys import key as stream_key
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import load_order, make_order, uses
@@ -24,7 +23,8 @@ from runtime.data.packing import pack
 from runtime.data.read import read_files
 from runtime.data.rows import Format
 from runtime.data.store import TokenStore, open_store, store_digest
-from runtime.data.tokenize import count_reasons, tokenize
+from runtime.data.tokenize import tokenize
+from runtime.data.transforms.outcome import Tally
 from runtime.errors import UserError
 from runtime.evals.choice_rows import read_choices
 from runtime.steps.context import Context
@@ -33,8 +33,6 @@ from runtime.steps.transforms import ROWS, consumer_of, progress, rows_of, shown
 
 ORDER = "order"
 PACKING = "packing"
-EXAMPLES = 5
-"""Broken rows that the facts of a step name."""
 
 
 def run_data(context: Context, description: str, step: DataStep, folder: Path) -> Result:
@@ -71,23 +69,16 @@ def _read(context: Context, step: Read, folder: Path) -> Outcome:
     else:
         names = context.files.names
         reading = read_files(cast(Format, step.format), paths, step.fields, context.root, folder / ROWS, names)
+    set_aside = Tally()
+    for each in reading.broken:
+        set_aside.add(each.reason, f"{each.file}:{each.line}")
     return reading.rows.digest, {
         "examples": len(reading.rows),
         "layouts": dict(reading.layouts),
-        "dropped": dict(count_reasons(reading.broken)),
-        "shown": _shown_broken(reading.broken),
+        "dropped": set_aside.counts,
+        "shown": shown(set_aside),
         "unusual": {name: f"{each.count}, the first at {each.first}" for name, each in reading.unusual.items()},
     }
-
-
-def _shown_broken(broken: Sequence[Broken]) -> dict[str, list[dict[str, str]]]:
-    """The first few places of each reason."""
-    shown: dict[str, list[dict[str, str]]] = {}
-    for each in broken:
-        places = shown.setdefault(each.reason, [])
-        if len(places) < EXAMPLES:
-            places.append({"place": f"{each.file}:{each.line}", "detail": ""})
-    return shown
 
 
 def _weights(context: Context, description: str, step: Weights) -> Outcome:
@@ -98,7 +89,8 @@ def _weights(context: Context, description: str, step: Weights) -> Outcome:
         "chat_template": tokenizer.chat_template,
         "special": [tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.unknown],
     }
-    return sha256(list(context.files.digests[step.location])), {
+    read_from = [step.location] if step.template is None else [step.location, step.template]
+    return sha256([digest for location in read_from for digest in context.files.digests[location]]), {
         "tokenizer": sha256(cast(Json, read_as)),
         "context": model.config.context,
         "config": asdict(model.config),
@@ -194,13 +186,14 @@ def _in_rows(step: Order) -> Measure | None:
 def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
     inputs = sorted_inputs(context, step)
     stores = [open_store(context.folder(description)) for description in inputs]
+    places = [places_of(context, description, store) for description, store in zip(inputs, stores, strict=True)]
     packing = pack(
         load_order(context.folder(step.order) / ORDER),
         stores,
         step.packing,
         step.sequence,
         rows_of_batch(step),
-        lambda source, number: place_of_row(context, inputs[source], stores[source], number),
+        lambda source, number: places[source](number),
         step.updates,
         step.overlong,
     )
@@ -239,13 +232,12 @@ def rows_of_batch(step: Pack) -> int:
     return count // step.sequence
 
 
-def place_of_row(context: Context, tokens: str, store: TokenStore, number: int) -> str:
-    """FILE:LINE of a row of a `tokenize` step."""
+def places_of(context: Context, tokens: str, store: TokenStore) -> Callable[[int], str]:
+    """What gives FILE:LINE of a row of a `tokenize` step by its number; nothing is read before it is asked."""
     tokenize_step = context.keys.plan.steps[tokens]
     assert isinstance(tokenize_step, Tokenize)
     rows = rows_of(context, tokenize_step.rows)
-    places = store.numbers_of(rows)
-    return rows.place(int(np.flatnonzero(places == number)[0]))
+    return lambda number: rows.place(rows.find(store.identity[number].tobytes(), int(store.occurrence[number])))
 
 
 def _quantity(measure: Measure | None) -> Quantity | None:

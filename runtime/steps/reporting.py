@@ -159,8 +159,6 @@ def _set_aside(plan: Plan, context: Context) -> list[SetAside]:
             continue
         facts = context.keys.results[description].facts
         for reason, count in facts.get("dropped", {}).items():
-            examples = tuple(
-                (each["place"], each["reason"]) for each in facts.get("broken", []) if each["reason"] == reason
-            )
+            examples = tuple((each["place"], each["detail"]) for each in facts.get("shown", {}).get(reason, []))
             found.append(SetAside(step.name, reason, count, examples))
     return found

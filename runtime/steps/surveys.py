@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from compiler.steps import Survey
 from runtime.data.rows import Format, Rows
 from runtime.data.similarity.measures import near_duplicates
 from runtime.data.similarity.overlap import overlap
-from runtime.data.similarity.texts import texts_of
+from runtime.data.similarity.texts import all_texts
 from runtime.data.variety import variety
 from runtime.steps.context import Context
 from runtime.steps.transforms import rows_of
@@ -41,7 +41,7 @@ def survey(context: Context, step: Survey, folder: Path) -> tuple[str, dict[str,
 def _overlap(context: Context, rows: Rows, items: Iterable[str]) -> dict[str, Any]:
     """With the items of one evaluation: rows that share words in sequence, and rows that are items themselves."""
     others = [rows_of(context, description) for description in items]
-    found = overlap(rows, chain.from_iterable(map(_texts, others)), NGRAM, context.engine)
+    found = overlap(rows, chain.from_iterable(map(all_texts, others)), NGRAM, context.engine)
     return {
         "rows": found.rows,
         "same": sum(_same(rows, each) for each in others),
@@ -52,11 +52,5 @@ def _overlap(context: Context, rows: Rows, items: Iterable[str]) -> dict[str, An
 
 def _same(rows: Rows, others: Rows) -> int:
     """How many rows have a record that stands among the others as well."""
-    ours, theirs = ({each.tobytes() for each in side.identity} for side in (rows, others))
-    return int(np.sum([each in theirs for each in ours])) if theirs else 0
-
-
-def _texts(rows: Rows) -> Iterator[str]:
-    for _, records in rows.batches():
-        for record in records:
-            yield from texts_of(record)
+    ours, theirs = (np.unique(side.identity.view("S32")) for side in (rows, others))
+    return int(np.isin(ours, theirs).sum())

@@ -21,7 +21,7 @@ from runtime.data import batches as data_batches
 from runtime.data.packed import load_packing
 from runtime.data.store import open_store
 from runtime.steps.context import Context
-from runtime.steps.data import PACKING, place_of_row, sorted_inputs
+from runtime.steps.data import PACKING, places_of, sorted_inputs
 from runtime.train.checkpoints import load_weights
 from runtime.train.loop import Training, train
 from runtime.train.telemetry import Row
@@ -73,9 +73,9 @@ class Batches:
     def __init__(self, context: Context, description: str) -> None:
         step = context.keys.plan.steps[description]
         assert isinstance(step, Pack)
-        self._context = context
-        self._inputs = sorted_inputs(context, step)
-        self._stores = [open_store(context.folder(each)) for each in self._inputs]
+        inputs = sorted_inputs(context, step)
+        self._stores = [open_store(context.folder(each)) for each in inputs]
+        self._places = [places_of(context, each, store) for each, store in zip(inputs, self._stores, strict=True)]
         self._packing = load_packing(context.folder(description) / PACKING)
 
     def batch(self, update: int) -> Batch:
@@ -85,9 +85,7 @@ class Batches:
         """FILE:LINE of the rows of an update's batch."""
         pieces = data_batches.rows_of(self._packing, self._stores, update - 1)
         rows = dict.fromkeys((piece.source, piece.number) for piece in pieces)
-        return ", ".join(
-            place_of_row(self._context, self._inputs[source], self._stores[source], number) for source, number in rows
-        )
+        return ", ".join(self._places[source](number) for source, number in rows)
 
 
 def parameters(context: Context, model: ModelPoint, weights: str) -> Parameters:

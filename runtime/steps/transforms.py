@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import operations
-from compiler.steps import Transform
+from compiler.steps import Tokenize, Transform
 from dsl.scalars import parse_text
 from dsl.values import Predicate, Quantity, Unit
-from runtime.data.encode import Loss
+from runtime.data.broken import check_broken
+from runtime.data.encoded import Loss
 from runtime.data.rows import Format, Rows, open_rows
 from runtime.data.tokenize import Consumer, Measured, measure
 from runtime.data.transforms.choose import filter_rows, hold_out_rows, split_rows, take_rows
@@ -43,6 +44,7 @@ def transform(context: Context, step: Transform, folder: Path) -> tuple[str, dic
         rows = rows.select(measured.kept)
     path = folder / ROWS
     outcome = _apply(context, step, rows, measured, path)
+    _check_set_aside(outcome.set_aside, len(rows))
     if not path.exists():
         outcome.rows.save(path)
     facts = {
@@ -55,8 +57,15 @@ def transform(context: Context, step: Transform, folder: Path) -> tuple[str, dic
     return outcome.rows.digest, facts
 
 
-def consumer_of(context: Context, step: Any) -> Consumer:
+def _check_set_aside(set_aside: Tally, total: int) -> None:
+    """UserError where a transform couldn't use more than 1% of its rows."""
+    first = [f"{example.place}: {reason}" for reason, shown in set_aside.examples.items() for example in shown]
+    check_broken(set_aside.total, first, total, "take these rows out with `filter`, or mend what fails on them")
+
+
+def consumer_of(context: Context, step: Tokenize | Transform) -> Consumer:
     """Whose tokens a step counts or writes."""
+    assert step.weights is not None, "who counts no tokens asks for no consumer"
     return Consumer(
         model=context.model(step.weights).tokenizer,
         loss=cast(Loss, step.loss),

@@ -60,6 +60,12 @@ def separate_texts(rows: Rows, first: int = 0, last: int | None = None) -> Itera
     return _batched((number, text) for number, record in records for text in texts_of(record))
 
 
+def all_texts(rows: Rows) -> Iterator[str]:
+    """The texts of all rows, each by itself."""
+    for _, texts in separate_texts(rows):
+        yield from texts
+
+
 def _batched(items: Iterator[tuple[int, str]]) -> Iterator[Batch]:
     numbers: list[int] = []
     texts: list[str] = []

@@ -1,11 +1,7 @@
-"""What the transforms that ask a model share: rows in batches, and answers that can't be used."""
+"""What the transforms that ask a model share: when too many answers are of no use, and how one is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from runtime.data.rows import Rows
 from runtime.data.transforms.outcome import Tally
 from runtime.errors import UserError
 
@@ -13,15 +9,9 @@ UNUSABLE = 5
 """One answer in so many may be of no use; more stops the run."""
 
 
-def numbered(rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every row's number and record, read in batches."""
-    for first, records in rows.batches():
-        yield from enumerate(records, first)
-
-
 def check_usable(lost: Tally, total: int, what: str, help: str) -> None:
     """UserError where more than 20% of the answers are of no use, with the first of them."""
-    count = sum(lost.counts.values())
+    count = lost.total
     if count * UNUSABLE <= total:
         return
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.counts.items())

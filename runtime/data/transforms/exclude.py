@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.data.engine import Engine, engine_for
 from runtime.data.rows import Rows
 from runtime.data.similarity.embedding import embed, embed_rows
 from runtime.data.similarity.nearest import nearest
 from runtime.data.similarity.overlap import examples_of, ngrams_of, overlapping
-from runtime.data.similarity.texts import row_texts, separate_texts
+from runtime.data.similarity.texts import all_texts, row_texts
 from runtime.data.transforms.outcome import EXAMPLES, Example, Outcome, Tally
 from runtime.errors import UserError
 
@@ -32,7 +33,7 @@ def exclude_rows(rows: Rows, against: Mapping[str, Rows], ngram: int, engine: En
     engine = engine or engine_for(int(rows.sizes.sum()))
     stays, dropped, notes = np.ones(len(rows), np.bool_), Tally(), []
     for name, others in against.items():
-        ngrams = ngrams_of(_texts(others), ngram)
+        ngrams = ngrams_of(all_texts(others), ngram)
         if ngrams.too_short:
             notes.append(
                 f"{ngrams.too_short:,} of {len(ngrams.texts):,} texts of {name} have too few words to be looked for"
@@ -69,11 +70,6 @@ def exclude_near_rows(rows: Rows, against: Mapping[str, Rows], threshold: Fracti
     return Outcome(rows.select(stays), dropped)
 
 
-def _texts(rows: Rows) -> Iterator[str]:
-    for _, texts in separate_texts(rows):
-        yield from texts
-
-
 def _reason(name: str) -> str:
     return f"overlaps with {name}"
 
@@ -84,7 +80,7 @@ def _drop(dropped: Tally, name: str, count: int, examples: tuple[Example, ...]) 
         dropped.examples[_reason(name)] = list(examples[:EXAMPLES])
 
 
-def _check_left(rows: Rows, stays: np.ndarray, against: Mapping[str, Rows]) -> None:
+def _check_left(rows: Rows, stays: NDArray[np.bool_], against: Mapping[str, Rows]) -> None:
     if len(rows) and not stays.any():
         names = ", ".join(against)
         raise UserError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
@@ -64,7 +65,7 @@ class _Genre:
         written: how many of the orders have been.
         kept: numbers of the orders whose texts count.
         amount: how much those come to.
-        seen: what they say, as `bare_words` gives it.
+        seen: hashes of what they say, as `bare_words` gives it.
     """
 
     name: str
@@ -75,7 +76,7 @@ class _Genre:
     written: int = 0
     kept: list[int] = field(default_factory=list[int])
     amount: int = 0
-    seen: set[str] = field(default_factory=set[str])
+    seen: set[bytes] = field(default_factory=set[bytes])
 
     @property
     def wanted(self) -> int:
@@ -190,7 +191,7 @@ class _Generating:
             self._asked += 1
             if problem:
                 self._dropped.add(f"plans: {problem}", self._rows.place(order.row))
-            genre.orders += [_Order(**{**vars(order), "plan": number}) for number in range(count)]
+            genre.orders += [replace(order, plan=number) for number in range(count)]
         self._check()
 
     def _write(self) -> None:
@@ -213,7 +214,7 @@ class _Generating:
     def _take(self, genre: _Genre, number: int, text: str, problem: str | None) -> None:
         if not genre.wanted:
             return  # its share is full: in tokens a few too many may have been asked for
-        bare = bare_words(text)
+        bare = hashlib.sha256(bare_words(text).encode(errors="surrogatepass")).digest()
         if problem is None and bare in genre.seen:
             problem = REPEATED
         if problem:

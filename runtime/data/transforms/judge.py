@@ -10,7 +10,7 @@ from typing import Any
 
 from compiler.operations import Judge, Score
 from runtime.data.rows import Format, Rows, derived
-from runtime.data.transforms.asking import check_usable, numbered, shortened
+from runtime.data.transforms.asking import check_usable, shortened
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.model_calls.calls import Caller
 from runtime.model_calls.prompts import PromptFile, chosen, how_to_choose, how_to_score, offered, offered_by, scored
@@ -34,7 +34,7 @@ def judge_rows(rows: Rows, format: Format, operation: Judge, prompt: str, caller
         rows, format, file, how_to_choose(operation.answers), {"answers": list(operation.answers)}, operation.field,
         lambda text: chosen(text, operation.answers), caller, path,
     )  # fmt: skip
-    counts = Counter(record[operation.field] for _, record in numbered(outcome.rows))
+    counts = Counter(record[operation.field] for _, record in outcome.rows.numbered())
     return Outcome(outcome.rows, outcome.dropped, facts={operation.field: dict(sorted(counts.items()))})
 
 
@@ -46,7 +46,7 @@ def score_rows(rows: Rows, format: Format, operation: Score, prompt: str, caller
         rows, format, file, how_to_score(low, high), {"scale": f"{operation.low} to {operation.high}"},
         operation.field, lambda text: scored(text, low, high), caller, path,
     )  # fmt: skip
-    scores = [float(record[operation.field]) for _, record in numbered(outcome.rows)]
+    scores = [float(record[operation.field]) for _, record in outcome.rows.numbered()]
     mean = sum(scores) / len(scores)
     return Outcome(outcome.rows, outcome.dropped, facts={operation.field: {"mean": mean}})
 
@@ -72,10 +72,10 @@ def _judged(
 
     def made() -> Iterator[tuple[int, dict[str, Any]]]:
         def exchanges() -> Iterator[Exchange[Answer]]:
-            return (exchange(number, record) for number, record in numbered(rows))
+            return (exchange(number, record) for number, record in rows.numbered())
 
         answers = caller.converse(f"{field} by {caller.name}", exchanges, len(rows))
-        for (number, record), answer in zip(numbered(rows), answers, strict=True):
+        for (number, record), answer in zip(rows.numbered(), answers, strict=True):
             judgement = None if answer.problem else read(answer.content)
             if judgement is None:
                 detail = answer.problem or f"{caller.name} said '{shortened(answer.content)}'"

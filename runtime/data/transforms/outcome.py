@@ -27,6 +27,11 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     examples: dict[str, list[Example]] = field(default_factory=dict[str, list[Example]])
 
+    @property
+    def total(self) -> int:
+        """All rows that were counted."""
+        return sum(self.counts.values())
+
     def add(self, reason: str, place: str, detail: str = "") -> None:
         """Counts one row. `place` is asked for with every row, `Rows.place` is cheap."""
         self.counts[reason] = self.counts.get(reason, 0) + 1

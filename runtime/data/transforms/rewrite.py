@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.operations import Rewrite
 from runtime.data.rows import Format, Rows, derived
-from runtime.data.transforms.asking import check_usable, numbered
+from runtime.data.transforms.asking import check_usable
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.model_calls.calls import Caller
 from runtime.model_calls.prompts import PromptFile, offered, offered_by, transcript
@@ -38,7 +38,7 @@ def rewrite_rows(rows: Rows, format: Format, operation: Rewrite, prompt: str, ca
     roles = ("user", "assistant") if operation.turns == "all" else (operation.turns,)
 
     def exchanges() -> Iterator[Exchange[Rewritten]]:
-        for number, record in numbered(rows):
+        for number, record in rows.numbered():
             if format == "documents":
                 yield _document(record, file, rows.place(number))
             else:

@@ -8,7 +8,6 @@ from typing import Any
 
 from compiler.operations import Sample
 from runtime.data.rows import Rows, derived
-from runtime.data.transforms.asking import numbered
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.errors import UserError
 from runtime.model_calls.calls import Caller
@@ -33,14 +32,14 @@ def sample_rows(rows: Rows, operation: Sample, caller: Caller, path: Path) -> Ou
     dropped = Tally()
 
     def exchanges() -> Iterator[Exchange[tuple[int, int, Answer]]]:
-        for number, record in numbered(rows):
+        for number, record in rows.numbered():
             first = int(rows.occurrence[number]) * operation.n
             for place in range(operation.n):
                 yield _exchange(number, record, place, first + place)
 
     def made() -> Iterator[tuple[int, dict[str, Any]]]:
         answered = caller.converse(f"sample with {caller.name}", exchanges, len(rows) * operation.n)
-        records = numbered(rows)
+        records = rows.numbered()
         number, record = -1, {}
         for of, place, answer in answered:
             while number < of:

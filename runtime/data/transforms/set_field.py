@@ -20,10 +20,9 @@ def set_field(rows: Rows, field: str, value: str, path: Path) -> Outcome:
 
     def made() -> Iterator[tuple[int, dict[str, Any]]]:
         nonlocal replaced
-        for start, records in rows.batches():
-            for number, record in enumerate(records, start):
-                replaced += record.get(field) not in (None, value)
-                yield number, {**record, field: value}
+        for number, record in rows.numbered():
+            replaced += record.get(field) not in (None, value)
+            yield number, {**record, field: value}
 
     result = derived(rows, made(), path)
     notes = (f"{replaced:,} of {len(rows):,} rows had another value of '{field}'",) if replaced else ()

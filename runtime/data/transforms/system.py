@@ -61,17 +61,16 @@ def add_system(rows: Rows, prompts: Sequence[str], chance: Fraction, path: Path)
 
     def made() -> Iterator[tuple[int, dict[str, Any]]]:
         nonlocal own
-        for start, records in rows.batches():
-            for number, record in enumerate(records, start):
-                messages = messages_of(record, rows, number)
-                has_own = any(message["role"] == "system" for message in messages)
-                own += has_own
-                if has_own or not drawn[number]:
-                    yield number, record
-                    continue
-                prompt = prompts[int(ranked(hashes[number], contents)[0])]
-                used[prompt] += 1
-                yield number, {**record, "messages": [{"role": "system", "content": prompt}, *messages]}
+        for number, record in rows.numbered():
+            messages = messages_of(record, rows, number)
+            has_own = any(message["role"] == "system" for message in messages)
+            own += has_own
+            if has_own or not drawn[number]:
+                yield number, record
+                continue
+            prompt = prompts[int(ranked(hashes[number], contents)[0])]
+            used[prompt] += 1
+            yield number, {**record, "messages": [{"role": "system", "content": prompt}, *messages]}
 
     result = derived(rows, made(), path)
     notes = [f"{used.total():,} of {len(rows):,} rows got one of {len(used):,} system prompts, of {len(prompts):,}"]

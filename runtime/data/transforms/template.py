@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from dsl.record_fields import DERIVED, OWN
 from runtime.data.fields import reader
 from runtime.data.rows import Format, Rows, derived
 from runtime.data.template_marks import compile_marked
-from runtime.data.template_sandbox import CHARACTERS
+from runtime.data.template_sandbox import written
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.errors import UserError
 
@@ -43,16 +43,15 @@ def template_rows(rows: Rows, template: str, format: Format, place: str, path: P
     set_aside = Tally()
 
     def made() -> Iterator[tuple[int, Json]]:
-        for start, records in rows.batches():
-            for number, record in enumerate(records, start):
-                try:
-                    text = write(record)
-                except _RowError as error:
-                    set_aside.add(str(error), rows.place(number))
-                except jinja2.UndefinedError as error:
-                    raise _undefined(error, record, place, rows.place(number)) from error
-                else:
-                    yield number, {"text": text, **{name: record[name] for name in record if name not in gone}}
+        for number, record in rows.numbered():
+            try:
+                text = write(record)
+            except _RowError as error:
+                set_aside.add(str(error), rows.place(number))
+            except jinja2.UndefinedError as error:
+                raise _undefined(error, record, place, rows.place(number)) from error
+            else:
+                yield number, {"text": text, **{name: record[name] for name in record if name not in gone}}
 
     return Outcome(derived(rows, made(), path), set_aside=set_aside)
 
@@ -83,7 +82,7 @@ def _writer(template: str, format: Format, place: str) -> Callable[[Mapping[str,
         try:
             derived_fields = ((name, read(record)) for name, read in readers.items())
             fields = {**record, **{name: value for name, value in derived_fields if value is not None}}
-            text = _joined(compiled.generate(fields))
+            text = written(compiled, fields)
             text.encode()
         except SecurityError as error:
             raise UserError(
@@ -101,17 +100,6 @@ def _writer(template: str, format: Format, place: str) -> Callable[[Mapping[str,
         return text
 
     return write
-
-
-def _joined(pieces: Iterable[str]) -> str:
-    kept: list[str] = []
-    size = 0
-    for piece in pieces:
-        kept.append(piece)
-        size += len(piece)
-        if size > CHARACTERS:
-            raise SecurityError(f"it writes more than {CHARACTERS:,} characters for one row")
-    return "".join(kept)
 
 
 def _undefined(error: jinja2.UndefinedError, record: Mapping[str, Any], template: str, place: str) -> UserError:

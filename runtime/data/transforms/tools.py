@@ -68,17 +68,16 @@ def add_tools(rows: Rows, definitions: Sequence[Json], low: int, high: int, chan
 
     def made() -> Iterator[tuple[int, Json]]:
         nonlocal short
-        for start, records in rows.batches():
-            for number, record in enumerate(records, start):
-                messages, own = messages_of(record, rows, number), record.get("tools") or []
-                chosen: list[Json] = []
-                if wanted[number]:
-                    order = ranked(hashes[number], contents)
-                    chosen = _first([definitions[index] for index in order], _names(messages, own), wanted[number])
-                short += len(chosen) < wanted[number]
-                numbers[len(chosen)] += 1
-                added.update(map(_name, chosen))
-                yield number, {**record, "tools": [*own, *chosen]} if chosen else record
+        for number, record in rows.numbered():
+            messages, own = messages_of(record, rows, number), record.get("tools") or []
+            chosen: list[Json] = []
+            if wanted[number]:
+                order = ranked(hashes[number], contents)
+                chosen = _first([definitions[index] for index in order], _names(messages, own), wanted[number])
+            short += len(chosen) < wanted[number]
+            numbers[len(chosen)] += 1
+            added.update(map(_name, chosen))
+            yield number, {**record, "tools": [*own, *chosen]} if chosen else record
 
     result = derived(rows, made(), path)
     notes = [f"{len(rows) - numbers[0]:,} of {len(rows):,} rows got tools, {added.total():,} in all"]

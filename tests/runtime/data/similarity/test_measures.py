@@ -10,7 +10,7 @@ import pytest
 from runtime.data.rows import Record, Rows, canonical_json, make_rows
 from runtime.data.similarity import measures
 from runtime.data.similarity.embedding import INSTALL, PACKAGE
-from runtime.data.similarity.measures import distance_to, distinct_ngrams, near_duplicates, sampled, spread_of
+from runtime.data.similarity.measures import distance_to, near_duplicates, spread_of
 
 needs_model = pytest.mark.skipif(find_spec(PACKAGE) is None, reason=f"the model isn't installed: {INSTALL}")
 
@@ -24,12 +24,12 @@ def documents(texts: list[str]) -> Rows:
 
 def test_a_sample_follows_from_the_rows() -> None:
     texts = [f"text {number}" for number in range(100)]
-    sample = sampled(documents(texts), 10)
+    sample = documents(texts).sampled(10, 1)
     assert len(sample) == 10
-    assert sample.digest == sampled(documents(texts), 10).digest
-    added = sampled(make_rows(_records([*texts, "one more"])), 10)
+    assert sample.digest == documents(texts).sampled(10, 1).digest
+    added = make_rows(_records([*texts, "one more"])).sampled(10, 1)
     assert len({*map(bytes, added.identity)} & {*map(bytes, sample.identity)}) >= 9
-    assert sampled(documents(texts), 1000).digest == documents(texts).digest
+    assert documents(texts).sampled(1000, 1).digest == documents(texts).digest
 
 
 def _records(texts: list[str]) -> list[Record]:
@@ -48,12 +48,6 @@ def test_near_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(measures, "COMPARED", 5)
     assert near_duplicates(rows, "documents", tmp_path / "rows.parquet").of == 5
     assert not list(tmp_path.iterdir())
-
-
-def test_distinct_ngrams() -> None:
-    assert distinct_ngrams(documents(["a b c", "a b d"]), 2) == pytest.approx(3 / 4)
-    assert distinct_ngrams(documents(["a b", "a B!"]), 2) == 1 / 2
-    assert distinct_ngrams(documents(["a"]), 2) == 0
 
 
 @needs_model
