@@ -26,7 +26,7 @@ from bench.loading_peers import PEERS, Peer
 from bench.record import record
 from dsl.values import Amount
 from runtime.data.batches import batch
-from runtime.data.encode import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import make_order
 from runtime.data.packed import Packing, load_packing

@@ -128,15 +128,23 @@ def differences(locked: Lock, now: Lock, plan: Plan) -> Iterator[str]:
             yield f"the rows of {made.name} that {made.model} made aren't locked"
         elif was.sha256 != made.sha256:
             yield f"{made.model} has made other rows of {made.name}: {made.examples:,}, and {was.examples:,} are locked"
-    for key, stream in now.streams.items():
-        was_stream = locked.streams.get(key)
-        if was_stream is None:
-            yield f"the stream of tokens of {stream.name} isn't locked"
-        elif was_stream.digest != stream.digest:
-            yield f"{stream.name} is another stream of tokens: {stream.tokens:,}, and {was_stream.tokens:,} are locked"
-    for key, pinned in (*locked.rows.items(), *locked.streams.items()):
+    yield from _of_streams(locked, now, plan)
+    for key, pinned in locked.rows.items():
         if key not in plan.steps:
             yield f"{pinned.name} is locked as an earlier state of the spec declared it"
+
+
+def _of_streams(locked: Lock, now: Lock, plan: Plan) -> Iterator[str]:
+    stale = {stream.name: stream for key, stream in locked.streams.items() if key not in plan.steps}
+    for key, stream in now.streams.items():
+        was = locked.streams.get(key)
+        if was is not None and was.digest != stream.digest:
+            yield f"{stream.name} is another stream of tokens: {stream.tokens:,}, and {was.tokens:,} are locked"
+        elif was is None and (before := stale.pop(stream.name, None)) is not None:
+            yield f"{stream.name} is declared otherwise: {stream.tokens:,} tokens, and {before.tokens:,} are locked"
+        elif was is None:
+            yield f"the stream of tokens of {stream.name} isn't locked"
+    yield from (f"{name} is locked, and no stage trains on it any more" for name in stale)
 
 
 def _of_locations(locked: Mapping[str, PinnedLocation], now: Mapping[str, PinnedLocation]) -> Iterator[str]:

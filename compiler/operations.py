@@ -163,6 +163,9 @@ class PlugIn(Frozen):
     files: tuple[str, ...] = ()
 
 
+Choosing: TypeAlias = Filter | Take | Holdout | Split | Dedup | Exclude
+"""Operations that give some of the rows that they take; the others make new ones."""
+
 ModelMade: TypeAlias = Sample | Judge | Score | Rewrite | Generate
 """Operations that ask a model."""
 

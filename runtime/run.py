@@ -33,6 +33,8 @@ def run(context: Context) -> list[StudyReport]:
     from runtime.steps.reporting import write_study
 
     plan = context.keys.plan
+    for study in plan.studies:
+        save_plan(context, context.store.study(study.name))  # so that what is done can be looked at while the rest runs
     pending = _pending(context)
     context.reporter.steps = sum(isinstance(step, Train | Respond) for step in pending.values())
     for description, step in pending.items():

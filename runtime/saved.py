@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from compiler.keys import Keys
 from compiler.plan import Plan, PlannedArm
-from compiler.steps import Result
+from compiler.steps import Result, Train
 from runtime.errors import UserError
 from runtime.files import Files
 from runtime.progress import Reporter
@@ -56,6 +56,15 @@ def find_study(name: str, store: Store, reporter: Reporter) -> Context:
     if not (folder / PLAN).is_file():
         raise _not_there("study", name, store.root / "studies")
     return load_plan(folder, store, reporter)
+
+
+def find_trained(name: str, store: Store, reporter: Reporter) -> tuple[Context, PlannedArm]:
+    """Like `find_arm`, for an arm whose training is done. Raises UserError."""
+    context, arm = find_arm(name, store, reporter)
+    step = context.keys.plan.steps[arm.final.step]
+    if isinstance(step, Train) and store.find(context.key(arm.final.step)) is None:
+        raise UserError(f"{name} is not trained to its end", f"go on with `mixc run {context.keys.plan.spec}`")
+    return context, arm
 
 
 def find_arm(name: str, store: Store, reporter: Reporter) -> tuple[Context, PlannedArm]:

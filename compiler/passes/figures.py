@@ -52,14 +52,14 @@ def _source(plan: Plan, keys: Keys, description: str, step: Tokenize) -> Figures
     facts = _facts(keys, description)
     dropped: dict[str, int] = dict(facts.get("dropped", {}))
     shown: dict[str, Any] = dict(facts.get("shown", {}))
-    notes: list[str] = list(facts.get("notes", []))
+    notes = [{"source": step.name, "note": note} for note in facts.get("notes", [])]
     rows = step.rows
     while True:
         before, told = plan.steps[rows], _facts(keys, rows)
         for reason, count in told.get("dropped", {}).items():
             dropped[reason] = dropped.get(reason, 0) + count
         shown |= told.get("shown", {})
-        notes[:0] = told.get("notes", [])
+        notes[:0] = ({"source": before.name, "note": note} for note in told.get("notes", []))
         if not isinstance(before, Transform):
             break
         rows = before.rows

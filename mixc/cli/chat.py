@@ -9,7 +9,7 @@ from typing import Any
 
 from mixc.cli.workspace import add_store_option, error_console
 from runtime.progress import Reporter
-from runtime.saved import find_arm
+from runtime.saved import find_trained
 from runtime.store import Store
 
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     reporter = Reporter(error_console())
-    context, arm = find_arm(arguments.model, Store(arguments.store, reporter.say), reporter)
+    context, arm = find_trained(arguments.model, Store(arguments.store, reporter.say), reporter)
 
     from runtime.steps.conversation import Conversation
 

@@ -9,7 +9,7 @@ from typing import Any
 from mixc.cli.workspace import add_store_option, error_console
 from runtime.errors import UserError
 from runtime.progress import Reporter
-from runtime.saved import find_arm
+from runtime.saved import find_trained
 from runtime.store import Store, disk_errors
 
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and not an empty folder", "name another folder, or remove it")
     reporter = Reporter(error_console())
-    context, arm = find_arm(arguments.model, Store(arguments.store, reporter.say), reporter)
+    context, arm = find_trained(arguments.model, Store(arguments.store, reporter.say), reporter)
 
     from runtime.steps.training import parameters
     from runtime.weights import huggingface

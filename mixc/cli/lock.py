@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = planned(arguments)
     if plan is None:
         return 1
+    from runtime.evals.scale import plural
     from runtime.locking import differing, lock_of, lock_path, write_lock
 
     path = lock_path(Path(arguments.file))
@@ -48,8 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(lock.model_dump(mode="json", exclude_none=True), indent=2))
     else:
         files = sum(len(location.files) for location in lock.locations.values())
-        print(
-            f"{path}: {len(lock.locations)} locations with {files} files, {len(lock.models)} models, "
-            f"{len(lock.rows)} sources made by models, {len(lock.streams)} streams of tokens"
+        counts = (
+            f"{plural(len(lock.locations), 'location')} with {plural(files, 'file')}",
+            plural(len(lock.models), "model"),
+            f"{plural(len(lock.rows), 'source')} made by models",
+            f"{plural(len(lock.streams), 'stream')} of tokens",
         )
+        print(f"{path}: {', '.join(counts)}")
     return 0

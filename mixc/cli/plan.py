@@ -72,8 +72,9 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
         yield f"{name} asks {model}{f' ({api})' if api else ''}, so often at most: {often}"
     if unmade:
         yield "rows that a model makes are still to be made: `mixc run FILE --until data`"
+    notes = (f"{each['source']}: {each['note']}" for source in figures["sources"] for each in source["notes"])
+    yield from dict.fromkeys(notes)  # sources that are made from one tell what it told
     for source in figures["sources"]:
-        yield from (f"{source['name']}: {note}" for note in source["notes"])
         repeats = source["near_duplicates"]
         if repeats is not None and repeats["rows"]:
             yield f"{source['name']}: {repeats['rows']:,} of {repeats['of']:,} rows are much like another"
@@ -100,15 +101,20 @@ def _number(value: int | None) -> str:
 def _sources(figures: dict[str, Any]) -> Table:
     table = _table(("source", "read by", "dropped"), ("examples", "tokens", "trained"))
     for source in figures["sources"]:
-        dropped = ", ".join(f"{count} {reason}" for reason, count in source["dropped"].items())
+        dropped = ", ".join(f"{count:,} {_short(reason)}" for reason, count in source["dropped"].items())
         numbers = (_number(source[name]) for name in ("examples", "tokens", "trained_tokens"))
         table.add_row(source["name"], f"{source['tokenizer']}, {source['loss']}", dropped or "none", *numbers)
     return table
 
 
+def _short(reason: str) -> str:
+    """A reason that fits in a cell; `mixc sample` and `--json` have all of it."""
+    return reason if len(reason) <= 40 else f"{reason[:39].rstrip()}…"
+
+
 def _mixes(figures: dict[str, Any]) -> Table:
     """What each mix takes of its parts, and what there is."""
-    table = _table(("mix", "part"), ("share", "examples", "tokens", "of", "epochs"))
+    table = _table(("mix", "part"), ("share", "examples", "epochs", "tokens", "of"))
     mixes = {(mix["name"], mix["seed"], mix["tokenizer"]): mix for mix in figures["mixes"]}
     for (name, seed, _), mix in mixes.items():
         label = name if seed == 0 else f"{name}, seed {seed}"
@@ -118,9 +124,9 @@ def _mixes(figures: dict[str, Any]) -> Table:
                 part,
                 f"{figures_of['share']:.1%}",
                 _number(figures_of["used_examples"]),
+                f"{figures_of['epochs']:.2f}",
                 _number(figures_of["used_tokens"]),
                 _number(figures_of["available_tokens"]),
-                f"{figures_of['epochs']:.2f}",
             )
             label = ""
         if not mix["parts"]:

@@ -16,6 +16,7 @@ from compiler.passes.verify import Problem
 from dsl.declarations.data import Source, SourceView
 from dsl.declarations.models import Model
 from dsl.diagnostics.diagnostic import Diagnostic
+from dsl.diagnostics.suggest import nearest
 from dsl.module import Module
 from mixc.cli.workspace import chosen, error_console, load_checked, print_diagnostics
 from runtime.data.ray_engine import ray_engine
@@ -70,7 +71,7 @@ def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
     if arguments.model is not None:
         model = module.find(arguments.model)
         if not isinstance(model, Model):
-            has = ", ".join(each.name for each in module.models())
+            has = ", ".join(name for name in module.names() if isinstance(module.find(name), Model))
             raise UserError(f"{module.path} has no model '{arguments.model}'", f"it has: {has or 'none'}")
         reader = Reader(model, None if reader is None else reader.stage)
     try:
@@ -107,8 +108,12 @@ def _source_of(module: Module, name: str) -> SourceView:
     is_side = bool(dot) and side == "holdout"
     source = module.find(bare if is_side else name)
     if not isinstance(source, Source):
-        has = ", ".join(each.name for each in module.of_kind(Source))
-        raise UserError(f"{module.path} has no source '{name}'", f"it has: {has or 'none'}")
+        names = [name for name in module.names() if isinstance(module.find(name), Source)]
+        near = nearest(name, names)
+        what = (
+            f"{name} of {module.path} is no source" if source is not None else f"{module.path} has no source '{name}'"
+        )
+        raise UserError(what, f"did you mean '{near}'?" if near else f"it has: {', '.join(names) or 'none'}")
     if is_side and source.holdout is None:
         raise UserError(f"'{bare}' holds nothing out", f"name it alone: {bare}")
     return SourceView.model_construct(source=source, holdout=is_side)

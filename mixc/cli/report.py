@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in names:
         context = find_study(name, store, reporter)
         plan = context.keys.plan
+        if any(store.find(context.key(study.report)) is None for study in plan.studies if study.name == name):
+            raise UserError(f"the study {name} isn't finished", f"go on with `mixc run {plan.spec}`")
         report = write_study(context, next(study for study in plan.studies if study.name == name))
         results.append(to_json(report.results))
         if arguments.format == "text":

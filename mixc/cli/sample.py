@@ -22,11 +22,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("sample", help=__doc__, description=__doc__)
     parser.add_argument("file", metavar="FILE", help="a .mix file")
     parser.add_argument("name", metavar="NAME", help="a source, or its held-out side: NAME.holdout")
-    parser.add_argument("--rows", type=int, default=3, metavar="N", help="how many rows (default: 3)")
+    parser.add_argument("--rows", type=_count, default=3, metavar="N", help="how many rows (default: 3)")
     parser.add_argument("--model", metavar="MODEL", help="whose tokens (default: the first that trains on it)")
     parser.add_argument("--html", type=Path, metavar="PATH", help="write a page there, with more room for each row")
     add_file_options(parser)
     add_format_options(parser)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a number of rows is 1 or more")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

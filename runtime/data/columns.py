@@ -20,6 +20,25 @@ def shape_of(record: Mapping[str, Any]) -> Shape:
     return tuple((column, kind(value)) for column, value in record.items())
 
 
+_OF_LAYOUTS = frozenset(
+    [
+        "messages",
+        "conversations",
+        "prompt",
+        "completion",
+        "instruction",
+        "input",
+        "output",
+        "response",
+        "system",
+        "tools",
+        "chosen",
+        "rejected",
+    ]
+)
+"""Columns that make up a layout: files may differ in it, which is told by itself."""
+
+
 class Columns:
     """The columns of each file, gathered file by file."""
 
@@ -43,7 +62,7 @@ class Columns:
         lacking = {
             column: [name for name, columns in files if column not in columns]
             for column in every
-            if any(column not in columns for _, columns in files)
+            if column not in _OF_LAYOUTS and any(column not in columns for _, columns in files)
         }
         if len(lacking) > _TOLD:
             some = [name for name, columns in files if len(columns) < len(every)]

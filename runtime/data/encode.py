@@ -8,21 +8,18 @@ and is never trained.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import re2
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from runtime.data.control_tokens import with_control_tokens
 from runtime.data.encoded import (
     CODES,
-    ROLES,
     Encoded,
     Loss,
     Reasoning,
@@ -30,11 +27,9 @@ from runtime.data.encoded import (
     together,
     without_untrained,
 )
-from runtime.data.masks import left_out, spoken_spans, trained_spans
+from runtime.data.masks import left_out, trained_spans
 from runtime.data.rows import Format
 from runtime.data.templates import ChatTemplate, Rendered, RenderError, Span, render
-
-__all__ = ["ROLES", "Encoded", "Loss", "Reasoning", "encode", "spoken_spans"]
 
 Record = Mapping[str, Any]
 
@@ -101,7 +96,7 @@ def encode_chats(
     a control token such as `<|im_end|>`, which would end a turn in the middle of one (once rendered, text can't be told
     from control); chats without a trained token.
     """
-    set_aside = _with_control_tokens(tokenizer, chats)
+    set_aside = with_control_tokens(tokenizer, chats)
     kept: list[int] = []
     rendered: list[Rendered] = []
     trained_of: list[list[Span]] = []
@@ -112,13 +107,15 @@ def encode_chats(
         messages, tools = chat["messages"], chat.get("tools")
         try:
             text = render(template, messages, tools)
-            trained_of.append(trained_spans(template, text, messages, loss, reasoning))
+            spans = trained_spans(template, text, messages, loss, reasoning)
+            missing = left_out(text, messages, tools)
         except RenderError as error:
             set_aside[index] = str(error)
         else:
             kept.append(index)
             rendered.append(text)
-            dropped.update(left_out(text, messages, tools))
+            trained_of.append(spans)
+            dropped.update(missing)
 
     encodings = _encodings(tokenizer, rendered)
     offsets, tokens = _flat(encodings)
@@ -139,7 +136,7 @@ def encode_chats(
 
 def encode_prompts(tokenizer: Tokenizer, template: ChatTemplate, prompts: Sequence[Record]) -> Encoded:
     """Prompts as a model is asked them, with the generation prompt. Nothing is trained. Set aside as of chats."""
-    set_aside = _with_control_tokens(tokenizer, prompts)
+    set_aside = with_control_tokens(tokenizer, prompts)
     kept: list[int] = []
     rendered: list[Rendered] = []
     for index, prompt in enumerate(prompts):
@@ -242,47 +239,6 @@ def _numbered(encoded: Encoded, numbers: Sequence[int]) -> Encoded:
     """What was made of the rows with these numbers, by those numbers."""
     set_aside = {numbers[index]: reason for index, reason in encoded.set_aside.items()}
     return replace(encoded, kept=np.array(numbers, np.int64)[encoded.kept], set_aside=set_aside)
-
-
-@dataclass(frozen=True)
-class ControlTokens:
-    """Tokens that the tokenizer recognises whole in text, and that are not text."""
-
-    texts: tuple[str, ...]
-    pattern: Any
-    """RE2 that finds any of them; None where there are none."""
-
-
-def control_tokens(tokenizer: Tokenizer) -> ControlTokens:
-    """The added tokens that the tokenizer calls special."""
-    return _control_tokens(
-        tuple(sorted(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special))
-    )
-
-
-@lru_cache(maxsize=32)
-def _control_tokens(texts: tuple[str, ...]) -> ControlTokens:
-    return ControlTokens(texts, re2.compile("|".join(map(re2.escape, texts))) if texts else None)
-
-
-def _with_control_tokens(tokenizer: Tokenizer, chats: Sequence[Record]) -> dict[int, str]:
-    """The chats whose text holds a control token, with the reason. All texts are searched at once: few hold any."""
-    control = control_tokens(tokenizer)
-    if control.pattern is None:
-        return {}
-    texts = [_text_of(chat) for chat in chats]
-    if control.pattern.search("\0".join(texts)) is None:
-        return {}
-    found = {index: match for index, text in enumerate(texts) if (match := control.pattern.search(text))}
-    return {index: f"its text holds the control token {match.group()}" for index, match in found.items()}
-
-
-def _text_of(chat: Record) -> str:
-    """Everything that a template may write of a chat. Contents alone are put together faster than JSON."""
-    messages, tools = chat["messages"], chat.get("tools")
-    if not tools and all(len(message) == 2 and isinstance(message.get("content"), str) for message in messages):
-        return "\0".join([message["content"] for message in messages])
-    return json.dumps([messages, tools], ensure_ascii=False)
 
 
 def _encodings(tokenizer: Tokenizer, rendered: Sequence[Rendered]) -> Sequence[Encoding]:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtime.data.broken import BrokenError
-from runtime.data.messages import ROLES, from_sharegpt, kind, messages_of, tools_of, unusual_in
+from runtime.data.messages import from_sharegpt, kind, messages_of, tools_of, unusual_in
 from runtime.data.preference import preference
 from runtime.data.rows import Format
 from runtime.data.tokenised import is_tokenised, tokenised
-
-__all__ = ["ROLES", "BrokenError", "arranged", "renamed"]
 
 Json = dict[str, Any]
 

@@ -95,6 +95,18 @@ def whole(read: ReadBytes) -> bytes | BrokenError:
     return b"".join(pieces).removeprefix(BYTE_ORDER_MARK)
 
 
+def text_of_file(path: Path, name: str) -> str:
+    """All of a small file that isn't compressed. Raises UserError where it can't be read, or isn't in UTF-8."""
+    try:
+        with opened(path, name, None) as read:
+            content = whole(read)
+        if isinstance(content, BrokenError):
+            raise content
+        return decoded(content)
+    except BrokenError as error:
+        raise UserError(str(error), "mend the file", name) from error
+
+
 def decoded(content: bytes) -> str:
     """The text of bytes in UTF-8. Raises BrokenError."""
     try:

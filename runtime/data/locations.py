@@ -37,10 +37,15 @@ def find(location: str, root: Path, *, allow_outside: bool = False) -> list[Path
         for path in sorted(found):
             if not path.resolve().is_relative_to(root.resolve()):
                 raise UserError(
-                    f"'{_relative(path, root)}' is outside the project, in {path.resolve().parent}",
+                    f"'{name_of(path, root)}' is outside the project, in {path.resolve().parent}",
                     "move it into the project, or say --allow-outside",
                 )
     return sorted(found)
+
+
+def name_of(path: Path, root: Path) -> str:
+    """A file as people call it: relative to `root` where it lies in it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def alternatives(pattern: str) -> list[str]:
@@ -123,14 +128,10 @@ def _in_folder(folder: Path, root: Path) -> list[Path]:
 
     found = [Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
     found = sorted(path for path in found if is_data(path.relative_to(folder).as_posix()))
-    check_kinds((_relative(path, root) for path in found), _relative(folder, root))
+    check_kinds((name_of(path, root) for path in found), name_of(folder, root))
     if not found:
-        raise UserError(f"the folder '{_relative(folder, root)}' holds no file", "name another, or fill it")
+        raise UserError(f"the folder '{name_of(folder, root)}' holds no file", "name another, or fill it")
     return found
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _no_match(pattern: str, root: Path) -> UserError:

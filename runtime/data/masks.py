@@ -166,6 +166,7 @@ def left_out(rendered: Rendered, messages: Sequence[Message], tools: Sequence[Ma
     """What the chat holds and its rendering doesn't, by its name. Looked for as text, so no second rendering is asked.
 
     `reasoning of earlier turns` is what templates of thinking models drop on purpose; `reasoning` is the last turn's.
+    Raises RenderError where nothing is left of an assistant's turn: trained on, it would teach to say nothing.
     """
     text = rendered.text
     missing: set[str] = set()
@@ -180,6 +181,8 @@ def left_out(rendered: Rendered, messages: Sequence[Message], tools: Sequence[Ma
             missing.add("tool results")
         elif role == "assistant" and (len(message) > 2 or (content and "</think>" in content)):
             if any(call.get("function", call)["name"] not in text for call in message.get("tool_calls") or ()):
+                if not (content or "").strip():
+                    raise RenderError(f"the chat template drops the tool call that is all of message {number + 1}")
                 missing.add("tool calls")
             written = "".join(text[span.start : span.stop] for span in rendered.spans if span.message == number)
             if not _stands_in(written, _reasoning(message)):

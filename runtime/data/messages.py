@@ -10,7 +10,8 @@ from runtime.data.strict_json import Parser
 ROLES = ("system", "user", "assistant", "tool")
 _OTHER_ROLES = {"developer": "system", "function": "tool"}
 """Names that OpenAI gave to roles later and earlier."""
-_REASONING = ("reasoning_content", "reasoning", "thinking")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message that hold its reasoning, by whoever wrote the data; the first that is there counts."""
 
 _SHAREGPT_ROLES = {
     "system": "system",
@@ -127,7 +128,7 @@ def _message(number: int, message: Any) -> Json:
         content, reasoning = _joined(number, content)
     result: Json = {"role": role, "content": content}
     for name, value in message.items():  # a table gives every message every key, null where it has none
-        if value is not None and name not in result and name not in (*_REASONING, "tool_calls", "function_call"):
+        if value is not None and name not in result and name not in (*REASONING_FIELDS, "tool_calls", "function_call"):
             result[name] = value
     if role == "assistant":
         _add_reasoning(number, message, reasoning, result)
@@ -156,7 +157,7 @@ def _joined(number: int, parts: list[Any]) -> tuple[str, str | None]:
 
 
 def _add_reasoning(number: int, message: Json, among_parts: str | None, result: Json) -> None:
-    told = [message[name] for name in _REASONING if message.get(name)]
+    told = [message[name] for name in REASONING_FIELDS if message.get(name)]
     reasoning = told[0] if told else among_parts
     if reasoning is None:
         return

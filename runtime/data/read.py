@@ -16,10 +16,9 @@ from runtime.data.columns import Columns, Shape, shape_of
 from runtime.data.file_formats import FileKind, Found, kind_of, records_in
 from runtime.data.layouts import arranged, renamed
 from runtime.data.lines import LONGEST
+from runtime.data.locations import name_of
 from runtime.data.rows import Format, Record, Rows, RowsBuilder, canonical_json
 from runtime.errors import UserError
-
-__all__ = ["Broken", "Parsed", "Reading", "Unusual", "check_broken", "parse_file", "read_files"]
 
 _HOPELESS = 100_000
 """Broken records after which a file of which most is broken isn't read to its end."""
@@ -101,11 +100,6 @@ def _records(
         if tally.total == before:
             raise UserError("the file holds no record", "remove the file, or take it out of `files:`", place=name)
     tally.check()
-
-
-def name_of(path: Path, root: Path) -> str:
-    """A file as people call it: relative to `root` where it lies in it."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def parse_file(path: Path, name: str, format: Format, fields: Mapping[str, str]) -> Iterator[Parsed | Broken]:

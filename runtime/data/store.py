@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.arrays import ONE_FILE, ArrayWriter, FlatArray, damaged, in_turns, open_array, open_whole
-from runtime.data.encode import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.rows import Rows
 from runtime.data.streams import Source
 from runtime.disk import write_atomically
@@ -179,14 +180,14 @@ def pieces_done(folder: Path) -> set[int]:
 
 def set_aside_of(folder: Path, number: int) -> dict[int, str]:
     """The rows of a written piece that can't be encoded, by index in their batch, with the reason."""
-    with np.load(_piece(folder, number)) as piece:
-        return dict(json.loads(piece["set_aside"].tobytes()))
+    (told,) = _of_piece(folder, number, "set_aside")
+    return dict(json.loads(told.tobytes()))
 
 
 def dropped_of(folder: Path, number: int) -> dict[str, int]:
     """Of how many rows of a written piece the template left something out, by what it is."""
-    with np.load(_piece(folder, number)) as piece:
-        return json.loads(piece["dropped"].tobytes())
+    (told,) = _of_piece(folder, number, "dropped")
+    return json.loads(told.tobytes())
 
 
 def finish_store(folder: Path, count: int) -> TokenStore:
@@ -198,13 +199,13 @@ def finish_store(folder: Path, count: int) -> TokenStore:
     writers |= {name: ArrayWriter(folder / name, kind, ONE_FILE) for name, kind in _FACTS.items()}
     writers["offsets"].add(np.zeros(1, np.int64))
     end = 0
-    for piece in (np.load(_piece(folder, number)) for number in range(count)):
-        with piece:
-            for name in ("tokens", "trained", "roles", "trained_lengths", "identity", "occurrence"):
-                writers[name].add(piece[name])
-            offsets = piece["offsets"]
-            writers["offsets"].add(offsets[1:] + end)
-            end += int(offsets[-1])
+    names = ("tokens", "trained", "roles", "trained_lengths", "identity", "occurrence")
+    for number in range(count):
+        offsets, *arrays = _of_piece(folder, number, "offsets", *names)
+        for name, array in zip(names, arrays, strict=True):
+            writers[name].add(array)
+        writers["offsets"].add(offsets[1:] + end)
+        end += int(offsets[-1])
     for writer in writers.values():
         writer.close()
     shutil.rmtree(folder / _PIECES, ignore_errors=True)
@@ -213,6 +214,15 @@ def finish_store(folder: Path, count: int) -> TokenStore:
 
 def _piece(folder: Path, number: int) -> Path:
     return folder / _PIECES / f"{number:08}.npz"
+
+
+def _of_piece(folder: Path, number: int, *names: str) -> list[NDArray[Any]]:
+    """Arrays of a written piece. UserError where it is damaged."""
+    try:
+        with np.load(_piece(folder, number)) as piece:
+            return [piece[name] for name in names]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise damaged(folder, f"its piece {number} can't be read: {error}") from None
 
 
 def _names(identity: NDArray[np.uint8], occurrence: NDArray[np.int32]) -> NDArray[np.bytes_]:

@@ -46,7 +46,7 @@ class Parser:
         try:
             return decode(text)
         except json.JSONDecodeError as error:
-            raise BrokenError(f"it is not JSON: {error.msg} at column {error.colno}") from error
+            raise BrokenError(f"it is not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
         except (RecursionError, ValueError) as error:
             raise BrokenError(unreadable(error)) from error
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import jinja2
 
+from runtime.data.messages import REASONING_FIELDS
 from runtime.data.template_marks import Mark, compile_marked
 from runtime.data.template_sandbox import CHARACTERS, NumberedMessage
 from runtime.errors import UserError
@@ -169,8 +170,9 @@ def render(
     except RenderError:
         raise
     except Exception as error:  # a template is a program: whatever it does wrong, this one chat can't be rendered
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise RenderError(f"the chat template fails: {reason[0]}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason.replace(f"'{NumberedMessage.__module__}.{NumberedMessage.__name__} object'", "a message")
+        raise RenderError(f"the chat template fails: {reason}") from error
     return Rendered("".join(pieces), tuple(spans))
 
 
@@ -178,10 +180,6 @@ def _extend(spans: list[Span], message: int, start: int, stop: int) -> None:
     if spans and spans[-1].message == message and spans[-1].stop == start:
         start = spans.pop().start
     spans.append(Span(message, start, stop))
-
-
-REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
-"""Fields of a message that hold its reasoning, by whoever wrote the data."""
 
 
 def _given(message: Message, number: int, template: ChatTemplate) -> NumberedMessage:

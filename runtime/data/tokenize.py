@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.broken import SHOWN, check_broken
-from runtime.data.encode import Encoded, Loss, Reasoning, encode
+from runtime.data.encode import encode
+from runtime.data.encoded import Encoded, Loss, Reasoning
 from runtime.data.engine import Engine, engine_for
 from runtime.data.rows import Format, Rows
 from runtime.data.store import TokenStore, dropped_of, finish_store, pieces_done, set_aside_of, write_piece
@@ -193,6 +194,10 @@ def _mend(set_aside: Tally) -> str:
         return "take chats without an assistant's message out with `filter(turns >= 1)`"
     if any("control token" in reason for reason in set_aside.counts):
         return "write such tokens in another way in the data, or take these records out"
+    if any("tool call that is all" in reason or "no attribute 'content'" in reason for reason in set_aside.counts):
+        return (
+            "name a template that writes tool calls with `template:`, or leave such chats out: `filter(not has_tools)`"
+        )
     return "name a template that can write these chats with `template:`, or take them out with `filter`"
 
 

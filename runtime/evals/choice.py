@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from runtime.data.encode import control_tokens
+from runtime.data.control_tokens import control_tokens
 from runtime.data.templates import ChatTemplate, RenderError, render
 from runtime.evals.choice_rows import SIDES, ChoiceItem
 from runtime.evals.sequences import LogProbabilities, TokenSequence, score_sequences

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from runtime.data.layouts import ROLES, BrokenError
-from runtime.data.read import Broken, Reading, check_broken
+from runtime.data.broken import Broken, BrokenError, check_broken
+from runtime.data.locations import name_of
+from runtime.data.messages import ROLES
+from runtime.data.read import Reading
 from runtime.data.rows import Record, Rows, canonical_json, make_rows
 from runtime.data.templates import Message
 from runtime.errors import UserError
@@ -29,7 +32,7 @@ class ChoiceItem:
     misaligned: str
 
 
-def read_choices(files: Sequence[Path], root: Path) -> Reading:
+def read_choices(files: Sequence[Path], root: Path, names: Mapping[Path, str] = MappingProxyType({})) -> Reading:
     """The rows of choice files, numbered by what they are.
 
     A record has `messages`, or `prompt` for a single message of the user; `aligned` and `misaligned`, two texts; maybe
@@ -38,6 +41,7 @@ def read_choices(files: Sequence[Path], root: Path) -> Reading:
     Args:
         files: JSON lines.
         root: files are named relative to it, where they lie in it.
+        names: what files are called that aren't known by their paths, as those fetched from elsewhere.
 
     Raises:
         UserError: there is no record, or more than 1% of the records are broken.
@@ -45,7 +49,7 @@ def read_choices(files: Sequence[Path], root: Path) -> Reading:
     records: list[Record] = []
     broken: list[Broken] = []
     for path in files:
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+        name = names.get(path) or name_of(path, root)
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             if not line.strip():
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.operations import Choosing
 from compiler.passes.source import PlannedSource
 from compiler.steps import Read, Transform
 from runtime.data.keys import key, row_hashes
@@ -15,11 +16,6 @@ from runtime.data.rows import Rows
 from runtime.looking.words import told
 from runtime.steps.context import Context
 from runtime.steps.data import rows_of
-
-_MAKES_RECORDS = frozenset(
-    {"set", "truncate", "template", "tools", "system", "sample", "judge", "score", "rewrite", "generate", "plug_in"}
-)
-"""Operations whose rows are made from rows; the others choose among them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def _seen(planned: PlannedSource, done: Sequence[str], rows: Sequence[Rows], num
     place, row = last.place(number), last.select(np.array([number]))
     for index in range(len(rows) - 1, -1, -1):
         step = planned.plan.steps[done[index]]
-        makes = isinstance(step, Transform) and step.operation.do in _MAKES_RECORDS
+        makes = isinstance(step, Transform) and not isinstance(step.operation, Choosing)
         if index == 0 or makes:
             versions.append(Version(index, next(rows[index].records(number, number + 1))))
         if index > 0:

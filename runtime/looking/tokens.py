@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from runtime.data.encode import ROLES
+from runtime.data.encoded import ROLES
 from runtime.data.rows import Rows
 from runtime.data.store import TokenStore, open_store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import zlib
@@ -43,7 +44,8 @@ class Answers:
 
     An answer is on the disk's side of the process before the next call begins, so that SIGKILL loses none; a power cut
     may lose the last few. A file that SQLite can't read is set aside, and what can be read of it is taken over. Answers
-    carry a checksum, and a damaged one counts as not there.
+    carry a checksum, and a damaged one counts as not there. One process at a time opens or mends the file; the others
+    then turn to the mended one.
 
     Args:
         root: the store.
@@ -57,7 +59,7 @@ class Answers:
         try:
             with disk_errors(root):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = self._connect()
+            self._connection, self._inode = self._connect(None)
         except OSError as error:
             raise UserError(
                 f"no folder can be made here: {error.strerror}", "give another store with --store", str(error.filename)
@@ -117,6 +119,9 @@ class Answers:
 
     def _run(self, action: Callable[[sqlite3.Connection], _Found]) -> _Found:
         """Does something with the file; where it turns out to be broken, once more with a mended one."""
+        if _inode(self.path) not in (None, self._inode):  # another process has mended it
+            self._connection.close()
+            self._connection, self._inode = self._connect(None)
         try:
             with self._errors():
                 return action(self._connection)
@@ -124,18 +129,23 @@ class Answers:
             if not _is_broken(error):
                 raise
         self._connection.close()
-        self._connection = self._mended()
+        self._connection, self._inode = self._connect(self._inode)
         with self._errors():
             return action(self._connection)
 
-    def _connect(self) -> sqlite3.Connection:
-        try:
-            with self._errors():
-                return _opened(self.path)
-        except sqlite3.DatabaseError as error:
-            if not _is_broken(error):
-                raise
-            return self._mended()
+    def _connect(self, broken: int | None) -> tuple[sqlite3.Connection, int | None]:
+        """The file, opened or else mended, and its inode. `broken` is the inode of one that turned out to be broken."""
+        with disk_errors(self.path), self.path.with_name("lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if broken is not None and _inode(self.path) == broken:
+                return self._mended(), _inode(self.path)
+            try:
+                with self._errors():
+                    return _opened(self.path), _inode(self.path)
+            except sqlite3.DatabaseError as error:
+                if not _is_broken(error):
+                    raise
+                return self._mended(), _inode(self.path)
 
     def _mended(self) -> sqlite3.Connection:
         """A new file with all answers that the broken one still gives; the broken one stays beside it."""
@@ -174,6 +184,14 @@ class Answers:
                 "look at the disk's space and permissions, or give another store with --store",
                 str(self.path),
             ) from error
+
+
+def _inode(path: Path) -> int | None:
+    """What tells a file from another that was put in its place; None where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _opened(path: Path) -> sqlite3.Connection:

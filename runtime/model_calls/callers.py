@@ -68,15 +68,18 @@ def own_caller(
     from runtime.model_calls.batches import ROWS
 
     settings = Settings.of(asked)
+    connections = 2 * ROWS  # a batch at work, and the next one waiting
 
     def opened() -> Model:
         from runtime.model_calls.checkpoint import checkpoint_model
 
         description, parameters = load()
-        config = _config(settings, ROWS)
+        config = _config(settings, connections)
         return checkpoint_model(asked.name, description, parameters, settings.template_args or {}, config)
 
-    return Caller(asked.name, content, opened, settings, answers, reporter, stop, connections=2 * ROWS, patience=None)
+    return Caller(
+        asked.name, content, opened, settings, answers, reporter, stop, connections=connections, patience=None
+    )
 
 
 def _config(settings: Settings, connections: int) -> GenerateConfig:

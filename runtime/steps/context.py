@@ -12,6 +12,7 @@ from compiler.keys import Keys
 from compiler.steps import Weights
 from compiler.values import ModelPoint, Moment
 from runtime.data.engine import Engine
+from runtime.data.lines import text_of_file
 from runtime.errors import UserError
 from runtime.files import Files
 from runtime.progress import Reporter
@@ -73,10 +74,7 @@ class Context:
         paths = self.files.paths(location)
         if len(paths) != 1:
             raise UserError(f"{location} names {len(paths)} files", "name one file")
-        try:
-            return paths[0].read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError("the file is not in UTF-8", "save it in UTF-8", place=location) from error
+        return text_of_file(paths[0], location)
 
     def model(self, weights: str) -> ModelDescription:
         """Configuration and tokenizer of a `weights` step."""

@@ -62,12 +62,11 @@ Outcome = tuple[str, dict[str, Any]]
 
 
 def _read(context: Context, step: Read, folder: Path) -> Outcome:
-    paths = context.paths(step.files)
+    paths, names = context.paths(step.files), context.files.names
     if step.format == "choice":
-        reading = read_choices(paths, context.root)
+        reading = read_choices(paths, context.root, names)
         reading.rows.save(folder / ROWS)
     else:
-        names = context.files.names
         reading = read_files(cast(Format, step.format), paths, step.fields, context.root, folder / ROWS, names)
     set_aside = Tally()
     for each in reading.broken:

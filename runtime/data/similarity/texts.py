@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runtime.data.messages import REASONING_FIELDS
 from runtime.data.rows import Format, Rows, canonical_json
 
 PIECE = 4 << 20
@@ -92,7 +93,7 @@ def _texts_in(value: object) -> Iterator[str]:
 
 
 def _texts_of_message(message: Mapping[str, Any]) -> Iterator[str]:
-    for field in ("reasoning_content", "thinking"):
+    for field in REASONING_FIELDS:
         if isinstance(message.get(field), str):
             yield message[field]
     content = message.get("content")

@@ -15,7 +15,8 @@ from dsl.declarations.plug_in_values import from_json, version_of
 from dsl.declarations.plug_ins import Drop
 from dsl.declarations.plug_ins import PlugIn as Declared
 from dsl.record_fields import OWN
-from runtime.data.layouts import BrokenError, arranged
+from runtime.data.broken import BrokenError
+from runtime.data.layouts import arranged
 from runtime.data.rows import Format, Rows, derived
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.errors import UserError

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from runtime.data.broken import BrokenError
 from runtime.data.keys import numbered, row_hashes, subkey
-from runtime.data.lines import decoded, lines, opened, whole
+from runtime.data.lines import decoded, lines, opened, text_of_file
 from runtime.data.rows import Rows, canonical_json
 from runtime.data.strict_json import Parser
 from runtime.errors import UserError
@@ -53,7 +53,7 @@ def json_items(path: Path) -> Iterator[Item]:
                     yield item
         return
     with _at(name):
-        value = _value(parser, whole_text(path))
+        value = _value(parser, text_of_file(path, name))
     if isinstance(value, list):
         yield from (Item(item, f"{name}, item {number}") for number, item in enumerate(value, 1))
     else:
@@ -69,13 +69,6 @@ def _value(parser: Parser, text: str) -> Any:
     except ValueError as error:
         raise BrokenError("it holds a number out of range") from error
     return value
-
-
-def whole_text(path: Path) -> str:
-    """All of a file. Raises UserError where it can't be read, or isn't in UTF-8."""
-    name = path.as_posix()
-    with opened(path, name, None) as read, _at(name):
-        return _text(whole(read))
 
 
 def _text(content: bytes | BrokenError) -> str:
@@ -116,7 +109,7 @@ def ranked(row: np.uint64, contents: NDArray[np.uint64]) -> NDArray[np.intp]:
     return np.argsort(numbered(np.full(1, row), contents), kind="stable")
 
 
-def messages_of(record: Mapping[str, Any], rows: Rows, number: int) -> list[dict[str, Any]]:
+def messages_in(record: Mapping[str, Any], rows: Rows, number: int) -> list[dict[str, Any]]:
     """The messages of a row's record. UserError where it was tokenized before, and nothing can be put around them."""
     if "messages" not in record:
         raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.operations import Sample
 from runtime.data.rows import Rows, derived
+from runtime.data.transforms.asking import shortened
 from runtime.data.transforms.outcome import Outcome, Tally
 from runtime.errors import UserError
 from runtime.model_calls.calls import Caller
@@ -45,7 +46,7 @@ def sample_rows(rows: Rows, operation: Sample, caller: Caller, path: Path) -> Ou
             while number < of:
                 number, record = next(records)
             if answer.problem:
-                dropped.add(answer.problem, rows.place(number))
+                dropped.add(answer.problem, rows.place(number), shortened(answer.content))
             else:
                 yield number, {**record, "messages": [*prompt_of(record), answer.message], "sample": place}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.data.keys import key
+from runtime.data.lines import text_of_file
 from runtime.data.rows import Rows, derived
 from runtime.data.transforms.outcome import Outcome
 from runtime.data.transforms.pool import (
@@ -18,9 +19,8 @@ from runtime.data.transforms.pool import (
     content_hashes,
     given,
     json_items,
-    messages_of,
+    messages_in,
     ranked,
-    whole_text,
 )
 from runtime.errors import UserError
 
@@ -62,7 +62,7 @@ def add_system(rows: Rows, prompts: Sequence[str], chance: Fraction, path: Path)
     def made() -> Iterator[tuple[int, dict[str, Any]]]:
         nonlocal own
         for number, record in rows.numbered():
-            messages = messages_of(record, rows, number)
+            messages = messages_in(record, rows, number)
             has_own = any(message["role"] == "system" for message in messages)
             own += has_own
             if has_own or not drawn[number]:
@@ -82,7 +82,7 @@ def add_system(rows: Rows, prompts: Sequence[str], chance: Fraction, path: Path)
 def _items(path: Path) -> Iterator[Item]:
     suffix = path.suffix.lower()
     if suffix in _WHOLE_FILES:
-        return iter([Item(whole_text(path).strip(), path.as_posix())])
+        return iter([Item(text_of_file(path, path.as_posix()).strip(), path.as_posix())])
     if suffix in (".json", *JSON_LINES):
         return json_items(path)
     known = ", ".join((*JSON_LINES, ".json", *_WHOLE_FILES))

@@ -16,7 +16,7 @@ import numpy as np
 from runtime.data.keys import key, row_hashes, subkey
 from runtime.data.rows import Rows, canonical_json, derived
 from runtime.data.transforms.outcome import Outcome
-from runtime.data.transforms.pool import Item, choice_hashes, content_hashes, given, json_items, messages_of, ranked
+from runtime.data.transforms.pool import Item, choice_hashes, content_hashes, given, json_items, messages_in, ranked
 from runtime.errors import UserError
 
 Json = dict[str, Any]
@@ -69,7 +69,7 @@ def add_tools(rows: Rows, definitions: Sequence[Json], low: int, high: int, chan
     def made() -> Iterator[tuple[int, Json]]:
         nonlocal short
         for number, record in rows.numbered():
-            messages, own = messages_of(record, rows, number), record.get("tools") or []
+            messages, own = messages_in(record, rows, number), record.get("tools") or []
             chosen: list[Json] = []
             if wanted[number]:
                 order = ranked(hashes[number], contents)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.data.encode import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.rows import Record, canonical_json, make_rows
 from runtime.data.store import TokenStore, finish_store, write_piece
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.data.encode import ROLES, Encoded, encode_chats, encode_documents, spoken_spans
+from runtime.data.encode import encode_chats, encode_documents
+from runtime.data.encoded import ROLES, Encoded
+from runtime.data.masks import spoken_spans
 from runtime.data.templates import RenderError, chat_template, render
 from runtime.errors import UserError
 from runtime.weights.tokenizer import ModelTokenizer

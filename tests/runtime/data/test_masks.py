@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.data.encode import Loss, Reasoning, encode, encode_chats
+from runtime.data.encode import encode, encode_chats
+from runtime.data.encoded import Loss, Reasoning
 from runtime.data.templates import chat_template, render
 from runtime.weights.tokenizer import ModelTokenizer
 from tests.runtime.data import chat_templates

@@ -122,6 +122,7 @@ def test_errors_come_through(engine: Engine, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_what_a_killed_worker_did_is_done_again(
     engine: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +260,7 @@ def test_transforms_give_the_same_bytes(
     assert content(tmp_path / "ray") == content(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_plan_is_the_same(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = ["plan", str(ROOT / "specs" / "quickstart.mix"), "--json", "--store"]
     printed: list[str] = []

@@ -101,6 +101,8 @@ def test_a_selection_is_the_rows_with_these_numbers(
         assert (held.identity == everything.identity[numbers]).all()
         assert held.occurrence.tolist() == everything.occurrence[numbers].tolist()
         assert held.sizes.tolist() == everything.sizes[numbers].tolist()
+        found = zip(map(bytes, held.identity), held.occurrence.tolist(), strict=True)
+        assert [held.find(*each) for each in found] == list(range(len(held)))
         assert [held.place(n) for n in range(len(held))] == [everything.place(int(n)) for n in numbers]
         assert [each for _, batch in held.batches(4) for each in batch] == [texts[number] for number in numbers]
         assert same(held.save(path.with_name("saved.parquet")), held)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
-from runtime.data.encode import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.store import (
     TokenStore,
     finish_store,

@@ -131,6 +131,21 @@ def test_what_can_be_read_of_a_broken_file_is_taken_over(tmp_path: Path) -> None
     assert "set aside" in said[0]
 
 
+def test_what_one_process_mends_the_others_go_on_with(tmp_path: Path) -> None:
+    filled(tmp_path, 500).close()
+    path = tmp_path / "answers" / "answers.sqlite"
+    said: list[str] = []
+    with Answers(tmp_path, said.append) as one, Answers(tmp_path, said.append) as other:
+        content = bytearray(path.read_bytes())
+        content[4096:] = bytes(len(content) - 4096)
+        path.write_bytes(content)
+        for answers, key in ((one, b"1"), (other, b"2"), (one, b"3")):
+            answers.put(key * 32, "m", ANSWER)
+    with Answers(tmp_path, said.append) as answers:
+        assert [answers.get(key * 32) for key in (b"1", b"2", b"3")] == [ANSWER] * 3
+    assert [line for line in said if "set aside" in line] == said[:1]
+
+
 def test_a_store_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "answers").write_text("a file")
     with pytest.raises(UserError, match="no folder can be made") as raised:

@@ -50,6 +50,13 @@ def test_a_field_that_is_not_there_is_told_with_the_row_and_what_there_is() -> N
     assert raised.value.place == "p.md"
 
 
+def test_a_prompt_that_would_fill_the_memory_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.data.template_sandbox.CHARACTERS", 1000)
+    file = PromptFile("{% for number in range(200) %}{{ text }}{% endfor %}", "judge.md", ["text"])
+    with pytest.raises(UserError, match=r"judge.md: the prompt fails on a.jsonl:1: it writes more than 1,000"):
+        file.filled({"text": "ten things"}, "a.jsonl:1")
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [("Judge this.", "shows the model nothing"), ("{{ user", "not Jinja"), ("{% for %}{{ user }}", "not Jinja")],

@@ -136,5 +136,5 @@ def test_weights(hub: Hub, tmp_path: Path) -> None:
     later = Files(tmp_path, dict(files.digests))
     assert later.model("hf://org/model") == files.model("hf://org/model")
     hub.push("models/org/model", model | {"model.safetensors": LARGE[:-20]})
-    with pytest.raises(UserError, match="hf://org/model is no longer the model that this ran with"):
+    with pytest.raises(UserError, match="hf://org/model is no longer what this ran with"):
         Files(tmp_path, dict(files.digests)).model("hf://org/model")
