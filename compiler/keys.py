@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from compiler import operations
 from compiler.identity import Json, sha256
 from compiler.plan import Plan
-from compiler.steps import AnyStep, DataStep, Read, Respond, Result, Step, Tokenize, Train, Transform, Weights
+from compiler.steps import AnyStep, DataStep, Pack, Read, Respond, Result, Step, Tokenize, Train, Transform, Weights
 from compiler.values import EXECUTION, REMARK, RETENTION, Measure, ModelPoint, Moment
 
 REVISIONS = {
@@ -143,7 +143,10 @@ class Keys:
             if content is None:
                 return None
             replaced[description] = content
-        return sha256({"revision": REVISIONS[step.kind], "step": _unordered(_replace(body, replaced))})
+        described = cast(dict[str, Json], _unordered(_replace(body, replaced)))
+        if isinstance(step, Pack):
+            described["tokens"] = sorted(cast(list[str], described["tokens"]))  # type: ignore[assignment]
+        return sha256({"revision": REVISIONS[step.kind], "step": described})
 
     @staticmethod
     def _tokenizer_only(step: AnyStep, description: str) -> bool:

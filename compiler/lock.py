@@ -59,7 +59,7 @@ class PinnedStream(Frozen):
 
 
 class Lock(Frozen):
-    version: int = VERSION
+    version: int
     locations: dict[str, PinnedLocation] = Field(default_factory=dict[str, PinnedLocation])
     """By location, as the spec writes it."""
     models: dict[str, PinnedModel] = Field(default_factory=dict[str, PinnedModel])
@@ -93,7 +93,7 @@ def make_lock(plan: Plan, keys: Keys, locations: Mapping[str, PinnedLocation]) -
                 streams[description] = PinnedStream(name=step.name, digest=facts["digest"], tokens=facts["tokens"])
             case _:
                 continue
-    return Lock(locations=dict(locations), models=models, rows=rows, streams=streams)
+    return Lock(version=VERSION, locations=dict(locations), models=models, rows=rows, streams=streams)
 
 
 def to_text(lock: Lock) -> str:
@@ -118,9 +118,11 @@ def differences(locked: Lock, now: Lock, plan: Plan) -> Iterator[str]:
     yield from _of_locations(locked.locations, now.locations)
     for location, model in now.models.items():
         before = locked.models.get(location)
-        if before is not None and before.tokenizer != model.tokenizer:
+        if before is None:
+            yield f"the model at {location} isn't locked"
+        elif before.tokenizer != model.tokenizer:
             yield f"the tokenizer or chat template of {location} has changed"
-        if before is not None and before.config != model.config:
+        elif before.config != model.config:
             yield f"the shape of {location} has changed"
     for key, made in now.rows.items():
         was = locked.rows.get(key)

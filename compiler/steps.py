@@ -139,6 +139,8 @@ class Survey(Step):
     format: str
     against: dict[str, tuple[str, ...]]
     """Of each evaluation, the steps that read its items."""
+    made: bool
+    """Whether a model made them: then their spread in meaning is of interest."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

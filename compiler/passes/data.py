@@ -40,7 +40,7 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             name=ordered.name,
             place=build.place(stage, "sequence"),
             order=order,
-            tokens=ordered.inputs,
+            tokens=tuple(sorted(ordered.inputs)),
             sequence=int(stage.sequence.count),
             packing=stage.packing,
             overlong=stage.overlong,

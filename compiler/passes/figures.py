@@ -59,6 +59,12 @@ def _source(plan: Plan, keys: Keys, description: str, step: Tokenize) -> Figures
         for reason, count in told.get("dropped", {}).items():
             dropped[reason] = dropped.get(reason, 0) + count
         shown |= told.get("shown", {})
+        layouts = told.get("layouts", {})
+        if len(layouts) > 1:
+            mixed = ", ".join(f"{count:,} laid out as {layout}" for layout, count in layouts.items())
+            notes.insert(0, {"source": before.name, "note": mixed})
+        for oddity, where in told.get("unusual", {}).items():
+            notes.insert(0, {"source": before.name, "note": f"{oddity}: {where}"})
         notes[:0] = ({"source": before.name, "note": note} for note in told.get("notes", []))
         if not isinstance(before, Transform):
             break
@@ -79,11 +85,11 @@ def _source(plan: Plan, keys: Keys, description: str, step: Tokenize) -> Figures
 
 def _survey(plan: Plan, keys: Keys, rows: str) -> Figures:
     """What surveys of these rows found: how varied they are, and what they share with each evaluation."""
-    found: Figures = {"variety": None, "near_duplicates": None, "overlap": {}}
+    found: Figures = {"variety": None, "spread": None, "near_duplicates": None, "overlap": {}}
     for description, step in plan.of(Survey):
         facts = _facts(keys, description)
         if step.rows == rows and facts:
-            found["variety"], found["near_duplicates"] = facts["variety"], facts["near_duplicates"]
+            found |= {name: facts[name] for name in ("variety", "spread", "near_duplicates")}
             found["overlap"] |= facts["overlap"]
     return found
 
@@ -116,10 +122,8 @@ def _ordered(plan: Plan, train: Train) -> tuple[str, Order]:
 
 
 def _mix(plan: Plan, keys: Keys, train: Train) -> Figures:
-    description, order = _ordered(plan, train)
-    facts = _facts(keys, description)
-    packed = _facts(keys, train.pack)
-    names = order.names
+    _, order = _ordered(plan, train)
+    packed, parts = _facts(keys, train.pack), _parts(plan, keys, train)
     return {
         "name": order.name,
         "train": train.name,
@@ -127,10 +131,30 @@ def _mix(plan: Plan, keys: Keys, train: Train) -> Figures:
         "seed": order.seed,
         "tokens": packed.get("tokens"),
         "trained_tokens": packed.get("trained_tokens"),
-        "examples": facts.get("examples"),
+        "examples": sum(part["used_examples"] for part in parts.values()) if parts else None,
         "digest": packed.get("digest"),
-        "parts": {names[tokens]: part for tokens, part in zip(order.inputs, facts.get("parts", []), strict=False)},
+        "parts": parts,
     }
+
+
+def _parts(plan: Plan, keys: Keys, train: Train) -> Figures:
+    """What the batches of a stage hold of each part. A split example counts where its first piece stands."""
+    description, order = _ordered(plan, train)
+    packed, available = _facts(keys, train.pack), _facts(keys, description).get("available", [])
+    if not packed:
+        return {}
+    by_content = sorted(order.inputs, key=lambda tokens: keys.results[tokens].content)  # as the steps list them
+    found = {
+        tokens: {
+            "available_tokens": there["tokens"],
+            "used_tokens": used,
+            "used_examples": examples,
+            "epochs": examples / there["examples"],
+            "share": used / packed["tokens"],
+        }
+        for tokens, there, (examples, used, _) in zip(by_content, available, packed["held"], strict=True)
+    }
+    return {order.names[tokens]: found[tokens] for tokens in order.inputs}
 
 
 def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description: str, step: Train) -> Figures:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from compiler.passes.build import Build, Consumer
 from compiler.passes.items import items_of, members
 from compiler.plan import PlannedArm
-from compiler.steps import Order, Pack, Survey, Tokenize, Train
+from compiler.steps import Order, Pack, Survey, Tokenize, Train, Transform
 from dsl.declarations.evals import Eval
 
 
@@ -23,8 +23,21 @@ def survey(build: Build, arm: PlannedArm, evals: Iterable[Eval]) -> None:
     for stage in arm.stages:
         for tokens in _tokens(build, stage.train):
             build.add(
-                Survey(name=tokens.name, place=tokens.place, rows=tokens.rows, format=tokens.format, against=against)
+                Survey(
+                    name=tokens.name,
+                    place=tokens.place,
+                    rows=tokens.rows,
+                    format=tokens.format,
+                    against=against,
+                    made=_is_made(build, tokens.rows),
+                )
             )
+
+
+def _is_made(build: Build, rows: str) -> bool:
+    """Whether a model made rows, or what they were made from."""
+    step = build.steps[rows]
+    return isinstance(step, Transform) and (step.asks is not None or _is_made(build, step.rows))
 
 
 def _tokens(build: Build, train: str) -> Iterable[Tokenize]:

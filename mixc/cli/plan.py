@@ -75,6 +75,12 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
     notes = (f"{each['source']}: {each['note']}" for source in figures["sources"] for each in source["notes"])
     yield from dict.fromkeys(notes)  # sources that are made from one tell what it told
     for source in figures["sources"]:
+        if source["spread"] is not None:
+            varied = source["variety"]["distinct"]
+            yield (
+                f"{source['name']}: {source['spread']:.2f} mean distance in meaning between two rows, "
+                f"{varied[2]:.0%} of three words in sequence are new"
+            )
         repeats = source["near_duplicates"]
         if repeats is not None and repeats["rows"]:
             yield f"{source['name']}: {repeats['rows']:,} of {repeats['of']:,} rows are much like another"

@@ -40,7 +40,8 @@ def find(location: str, root: Path, *, allow_outside: bool = False) -> list[Path
                     f"'{name_of(path, root)}' is outside the project, in {path.resolve().parent}",
                     "move it into the project, or say --allow-outside",
                 )
-    return sorted(found)
+    once = {path.resolve(): path for path in sorted(found, reverse=True)}  # links lead to a file by many names
+    return sorted(once.values())
 
 
 def name_of(path: Path, root: Path) -> str:

@@ -7,7 +7,7 @@ nothing in another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -43,6 +43,7 @@ def pack(
     place: Callable[[int, int], str],
     updates: int | None = None,
     long: Long = "split",
+    whole: Collection[int] = (),
 ) -> Packing:
     """Packs the whole order, or what fills the first `updates` batches.
 
@@ -56,9 +57,10 @@ def pack(
         place: where a row comes from, given the index of its source and its number there.
         long: what becomes of an example longer than `sequence`: it is split, every token once, or cut, and its first
             `sequence` tokens are kept.
+        whole: indices of sources whose rows are never split or cut: chats.
 
     Raises:
-        UserError: with `none`, which splits nothing, a row is longer than `sequence`.
+        UserError: a row of these, or with `none`, which splits nothing, of any, is longer than `sequence`.
     """
     limit = None if updates is None else updates * rows
     lengths = np.concatenate([store.lengths for store in stores])
@@ -71,8 +73,9 @@ def pack(
             break
         sources, numbers = order.rows(start, stop)
         flat = firsts[sources] + numbers
-        if method == "none" and long == "split":
-            _refuse_long(sources, numbers, lengths[flat], sequence, place)
+        kept_whole = range(len(stores)) if method == "none" and long == "split" else whole
+        refused = np.isin(sources, list(kept_whole))
+        _refuse_long(sources[refused], numbers[refused], lengths[flat][refused], sequence, place)
         pieces = _pieces(sources, numbers, lengths[flat], sequence, long)
         pieces.trained[:] = trained[flat[pieces.examples]]
         _count_trained_of_parts(pieces, lengths[flat], stores)
@@ -245,7 +248,8 @@ def _refuse_long(
     if len(long):
         first = int(long[0])
         raise UserError(
-            f"a row has {lengths[first]:,} tokens, more than a sequence of {sequence:,}; `packing: none` splits none",
-            f"take long rows out with `filter(tokens in 1..{sequence})`, or raise `sequence`",
+            f"a row has {lengths[first]:,} tokens, more than a sequence of {sequence:,}, and can't be split",
+            f"cut long rows with `truncate({sequence} tokens)`, leave them out with `filter(tokens in 1..{sequence})`, "
+            "or raise `sequence`",
             place=place(int(sources[first]), int(numbers[first])),
         )

@@ -142,7 +142,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 def _as_json(row: dict[str, Any]) -> dict[str, Any] | BrokenError:
     try:
-        return {column: _value(value, column) for column, value in row.items()}
+        return {column: _value(value, column) for column, value in row.items() if value is not None}
     except BrokenError as error:
         return error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.data.rows import canonical_json
 from runtime.errors import UserError
 from runtime.model_calls.answers import Answers
-from runtime.model_calls.failures import Patience, given_up, judged, not_opened
+from runtime.model_calls.failures import Patience, Retries, judged, not_opened
 from runtime.model_calls.prices import Ceiling, Price, money, price_of
 from runtime.model_calls.requests import Answer, Exchange, Request, Result, Settings, key_of
 from runtime.progress import Reporter, Tracker
@@ -57,6 +56,9 @@ class Caller:
     price: Price | None = None
     connections: int = CONNECTIONS
     patience: Patience | None = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
+        self.retries = Retries(self.name, self.patience, self.reporter.say) if self.patience else None
 
     def converse(self, what: str, exchanges: Callable[[], Iterable[Exchange[Result]]], total: int) -> Iterator[Result]:
         """Goes through all exchanges, many at once, and then yields what each returns, in their order.
@@ -121,7 +123,6 @@ class _Asking:
         self._worst_output = 0
         self._from_store = 0
         self._done = 0
-        self._trouble = ""
 
     async def all(self, exchanges: Iterable[Exchange[Any]]) -> None:
         waiting = iter(exchanges)
@@ -160,6 +161,7 @@ class _Asking:
             client.max_retries = 0
         if caller.spend is not None:
             self._ceiling = self._made_ceiling(model, caller.spend)
+        model.api.count_text_tokens = _estimated_tokens
         async with model:
             yield model
 
@@ -215,8 +217,6 @@ class _Asking:
         notes = [f"{self._from_store:,} from the store"] if self._from_store else []
         if self._ceiling:
             notes.append(f"{money(self._ceiling.spent)} of {money(self._ceiling.dollars)}")
-        if self._trouble:
-            notes.append(f"trying again after {self._trouble}")
         self._tracker.to(self._done, int(asked), ", ".join(notes))
 
     async def _shared(self, model: Model, request: Request) -> Answer:
@@ -248,7 +248,7 @@ class _Asking:
 
         from runtime.model_calls.messages import answer_of, to_inspect, tools_to_inspect
 
-        patience, name = self._caller.patience, self._caller.name
+        retries, name = self._caller.retries, self._caller.name
         try:
             messages, tools = to_inspect(request.messages), tools_to_inspect(request.tools)
         except (ValueError, KeyError, TypeError) as error:
@@ -257,26 +257,25 @@ class _Asking:
                 "mend the row's `tools` or `tool_calls`, or take it out with `filter(not has_tools)`",
                 canonical_json(list(map(dict, request.messages)))[:80],
             ) from error
-        config = GenerateConfig(seed=_seed(self._caller.key(request)) if patience is None else None)
-        for attempt in range(patience.retries + 1 if patience else 1):
+        config = GenerateConfig(seed=_seed(self._caller.key(request)) if retries is None else None)
+        retry = 0
+        while True:
             started = time.monotonic()
             try:
-                async with asyncio.timeout(patience and patience.timeout):
+                async with asyncio.timeout(retries and retries.patience.timeout):
                     output = await model.generate(messages, tools, config=config)
                 answer = answer_of(output, time.monotonic() - started)
-                self._trouble = ""
+                if retries:
+                    retries.succeeded = True
                 return answer
             except Exception as error:  # of any kind: each provider has its own, and what a server sends is anything
-                if patience is None:
+                if retries is None:
                     raise
-                meant = judged(_unwrapped(error), model.api, name)
+                meant = judged(error, model.api, name)
             if isinstance(meant, UserError):
                 raise meant
-            if attempt == patience.retries or (meant.asked or 0) > patience.asked:
-                raise given_up(meant, name, attempt + 1)
-            self._trouble = meant.reason
-            await self._pause(patience.wait(attempt, random.random(), meant.asked))
-        raise AssertionError
+            await self._pause(retries.wait(meant, retry))
+            retry += 1
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -285,16 +284,14 @@ class _Asking:
                 raise Stopped
 
 
+async def _estimated_tokens(text: str) -> int:
+    """An estimate for providers that don't count. Inspect's own downloads a tokenizer, and all calls wait meanwhile."""
+    return len(text) // 4 + 1
+
+
 def _seed(key: bytes) -> int:
     """The random stream of an answer of ours: it follows from what is asked of whom, and from the sample number."""
     return int.from_bytes(key[:4], "big") >> 1
-
-
-def _unwrapped(error: Exception) -> Exception:
-    """Inspect's own layer of retries, which is told to try once, wraps what it gave up on."""
-    last = getattr(error, "last_attempt", None)
-    cause = last.exception() if last is not None else None
-    return cause if isinstance(cause, Exception) else error
 
 
 def _most_tokens(model: Model) -> int | None:

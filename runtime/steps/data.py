@@ -19,6 +19,7 @@ from runtime.data.batches import digest
 from runtime.data.keys import key as stream_key
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import load_order, make_order, uses
+from runtime.data.packed import held
 from runtime.data.packing import pack
 from runtime.data.read import read_files
 from runtime.data.rows import Format
@@ -123,21 +124,10 @@ def _order(context: Context, step: Order, folder: Path) -> Outcome:
     stream = stream_key(step.seed, "order", step.data, step.use)
     order = make_order(sources, mixed, _quantity(_in_rows(step)), stream)
     order.save(folder / ORDER)
-    used = dict(zip(inputs, uses(order, sources), strict=True))
-    parts = [used[description] for description in step.inputs]
     return order.digest, {
         "examples": len(order),
-        "tokens": sum(use.used_tokens for use in parts),
-        "trained_tokens": sum(use.used_trained_tokens for use in parts),
-        "parts": [
-            {
-                "available_tokens": use.available_tokens,
-                "used_tokens": use.used_tokens,
-                "used_examples": use.used_examples,
-                "epochs": float(use.epochs),
-                "share": float(use.share),
-            }
-            for use in parts
+        "available": [
+            {"tokens": use.available_tokens, "examples": use.available_examples} for use in uses(order, sources)
         ],
     }
 
@@ -195,6 +185,7 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         lambda source, number: places[source](number),
         step.updates,
         step.overlong,
+        whole=[number for number, each in enumerate(inputs) if _format(context, each) != "documents"],
     )
     packing.save(folder / PACKING)
     stream = digest(packing, stores)
@@ -207,9 +198,16 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         "cut": int(packing.cut),
         "pairs": int(_pairs(packing.lengths.astype(np.int64)).sum()),
         "digest": stream,
+        "held": held(packing, len(stores), packing.updates).tolist(),
         "cumulative_tokens": np.cumsum(packing.tokens_by_update).tolist(),
         "cumulative_trained_tokens": np.cumsum(packing.trained_by_update).tolist(),
     }
+
+
+def _format(context: Context, tokens: str) -> str:
+    step = context.keys.plan.steps[tokens]
+    assert isinstance(step, Tokenize)
+    return step.format
 
 
 def _pairs(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ import numpy as np
 from compiler.identity import sha256
 from compiler.steps import Survey
 from runtime.data.rows import Format, Rows
-from runtime.data.similarity.measures import near_duplicates
+from runtime.data.similarity.embedding import can_embed
+from runtime.data.similarity.measures import near_duplicates, spread_of
 from runtime.data.similarity.overlap import overlap
 from runtime.data.similarity.texts import all_texts
 from runtime.data.variety import variety
@@ -32,6 +33,7 @@ def survey(context: Context, step: Survey, folder: Path) -> tuple[str, dict[str,
     found = variety(rows, format)
     facts = {
         "variety": None if found is None else asdict(found),
+        "spread": spread_of(rows) if step.made and can_embed() else None,
         "near_duplicates": {"rows": repeats.rows, "of": repeats.of, "examples": [asdict(e) for e in repeats.examples]},
         "overlap": {name: _overlap(context, rows, items) for name, items in step.against.items()},
     }

@@ -132,6 +132,11 @@ def _norm(weights: Weights, name: str, values: jax.Array) -> jax.Array:
     return centred * scale * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
+def can_embed() -> bool:
+    """Whether the model that embeds is installed."""
+    return find_spec(PACKAGE) is not None
+
+
 @cache
 def _model() -> _Model:
     spec = find_spec(PACKAGE)  # looked up, never imported: importing could run anything

@@ -19,7 +19,7 @@ from runtime.data.transforms.outcome import Example
 
 COMPARED = 20_000
 """Rows that are looked at for near duplicates."""
-EMBEDDED = 1_000
+EMBEDDED = 200
 """Rows that are embedded."""
 _SIMILAR = Fraction(4, 5)
 _SAMPLE = key(0, "measures of a source", "", 0)

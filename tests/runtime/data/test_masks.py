@@ -81,7 +81,11 @@ def test_what_the_template_drops_is_counted(smollm2: ModelTokenizer) -> None:
     template = chat_template(chat_templates.QWEN3, {})
     assert encode_chats(smollm2.tokenizer, template, chats, "assistant").dropped == {"reasoning of earlier turns": 1}
     plain = chat_template(chat_templates.CHATML, {})
-    assert encode_chats(smollm2.tokenizer, plain, chats, "assistant").dropped == {"tools": 1, "tool calls": 1}
+    with_words = {**CALLING, "content": "One moment."}
+    chats.append({"messages": [USER, with_words, SEEN, answer("no")], "tools": [TOOL]})
+    encoded = encode_chats(smollm2.tokenizer, plain, chats, "assistant")
+    assert encoded.dropped == {"tools": 1, "tool calls": 1}
+    assert encoded.set_aside == {1: "the chat template drops the tool call that is all of message 2"}
 
 
 def test_an_end_token_behind_everything_is_the_last_answers(smollm2: ModelTokenizer) -> None:

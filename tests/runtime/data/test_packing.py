@@ -21,7 +21,7 @@ from runtime.data.fit import best_fit, first_fit
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import Order, make_order
 from runtime.data.packed import Packing, held, load_packing
-from runtime.data.packing import Method, pack
+from runtime.data.packing import Long, Method, pack
 from runtime.data.store import TokenStore, open_store
 from runtime.errors import UserError
 from tests.runtime.data.stores import store_of
@@ -235,7 +235,7 @@ def test_none_pads_to_few_lengths(tmp_path: Path) -> None:
         assert len(rows_of(packing, stores, step)) == 1
     with pytest.raises(UserError) as caught:
         pack(order_of(stores), stores, "none", 99, 1, place)
-    assert caught.value.message == "a row has 100 tokens, more than a sequence of 99; `packing: none` splits none"
+    assert caught.value.message == "a row has 100 tokens, more than a sequence of 99, and can't be split"
     assert caught.value.place is not None
     assert caught.value.place.startswith("source 0: row ")
     assert "raise `sequence`" in caught.value.help
@@ -354,3 +354,13 @@ def test_the_digest_is_of_what_is_trained_on(tmp_path: Path) -> None:
     packing = pack(order_of([first]), [first], "best_fit", 64, 4, place)
     assert digest(packing, [first]) == digest(packing, [same])
     assert digest(packing, [first]) != digest(packing, [other])
+
+
+@pytest.mark.parametrize("method", ["none", "first_fit", "best_fit"])
+@pytest.mark.parametrize("long", ["split", "cut"])
+def test_what_must_stay_whole_is_neither_split_nor_cut(tmp_path: Path, method: Method, long: Long) -> None:
+    chats, documents = store_of(tmp_path / "chats", [50, 100]), store_of(tmp_path / "documents", [90], salt=1)
+    stores = [chats, documents]
+    with pytest.raises(UserError, match="a row has 100 tokens, more than a sequence of 99"):
+        pack(order_of(stores), stores, method, 99, 2, place, long=long, whole=[0])
+    pack(order_of(stores), stores, method, 100, 2, place, long=long, whole=[0])

@@ -34,6 +34,8 @@ from runtime.weights.tokenizer import ModelTokenizer
 from tests.runtime.data.test_tokenize import content, rows_of
 
 ROOT = Path(__file__).parents[3]
+# Ray starts its processes by a fork, which JAX warns of where another test has imported it.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 
 T = TypeVar("T")
 R = TypeVar("R")

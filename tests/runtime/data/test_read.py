@@ -247,8 +247,6 @@ def test_shards_that_do_not_match_are_told(tmp_path: Path) -> None:
     )
     assert {name: (each.count, each.first) for name, each in reading.unusual.items()} == {
         "files that mix layouts": (1, "a.jsonl:2"),
-        "files without the column 'completion', which others have": (3, "b.jsonl"),
-        "files without the column 'prompt', which others have": (3, "b.jsonl"),
         "files without the column 'score', which others have": (1, "c.jsonl"),
         "files where 'score' is a string, and not a number as in most": (1, "b.jsonl"),
     }

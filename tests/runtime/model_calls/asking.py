@@ -18,6 +18,7 @@ from runtime.model_calls.answers import Answers
 from runtime.model_calls.callers import served_caller
 from runtime.model_calls.calls import Caller
 from runtime.model_calls.failures import Patience
+from runtime.model_calls.requests import Answer, Exchange, Request
 from runtime.progress import Reporter
 
 API = "openai-api/local/tester"
@@ -29,7 +30,7 @@ IMPATIENT = Patience(retries=20, first=0.01, longest=0.05, timeout=5.0)
 def calling(store: Path, asked: Asked = ASKED, **options: Any) -> Iterator[Caller]:
     """A caller with a store of its own, that doesn't wait long."""
     with Answers(store, print) as answers:
-        reporter = Reporter(Console(file=io.StringIO()))
+        reporter = Reporter(Console(file=io.StringIO(), width=200))
         yield served_caller(asked, answers, reporter, Event(), **{"patience": IMPATIENT, **options})
 
 
@@ -46,3 +47,19 @@ def prompts(count: int) -> Rows:
 def asked_text(body: Any) -> str:
     """What the last message of a request says."""
     return body["messages"][-1]["content"]
+
+
+def question(text: str, sample: int = 0, **more: Any) -> Exchange[Answer]:
+    answer = yield Request([{"role": "user", "content": text}], sample=sample, **more)
+    return answer
+
+
+def ask(caller: Caller, *texts: str) -> list[Answer]:
+    return list(caller.converse("ask", lambda: (question(text) for text in texts), len(texts)))
+
+
+def said(caller: Caller) -> list[str]:
+    """The lines that a user saw, where the output is no terminal."""
+    file = caller.reporter.console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue().splitlines()

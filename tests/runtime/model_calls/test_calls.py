@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from runtime.errors import UserError
-from runtime.model_calls.calls import Caller
 from runtime.model_calls.failures import Patience
 from runtime.model_calls.prices import Price, price_of
 from runtime.model_calls.requests import Answer, Exchange, Request
 from runtime.stopping import Stopped
-from tests.runtime.model_calls.asking import API, ASKED, IMPATIENT, calling
+from tests.runtime.model_calls.asking import API, ASKED, IMPATIENT, ask, calling, question
 from tests.runtime.model_calls.server import Faults, Server
 
 TOOL = {
@@ -29,15 +28,6 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
     },
 }
-
-
-def question(text: str, sample: int = 0, **more: Any) -> Exchange[Answer]:
-    answer = yield Request([{"role": "user", "content": text}], sample=sample, **more)
-    return answer
-
-
-def ask(caller: Caller, *texts: str) -> list[Answer]:
-    return list(caller.converse("ask", lambda: (question(text) for text in texts), len(texts)))
 
 
 def test_answers_come_in_the_order_of_the_questions(server: Server, tmp_path: Path) -> None:
