@@ -28,7 +28,7 @@ source chats:
     - system(files=system_prompts.jsonl, chance=50%)
     - dedup(by=minhash, threshold=0.9)
     - exclude(overlap=margin)
-    - truncate(1500 tokens)
+    - truncate(512 tokens)
 
 source told:
   doc: The same chats as documents.
