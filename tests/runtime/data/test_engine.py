@@ -82,7 +82,7 @@ def test_small_work_is_done_here() -> None:
 
 
 RUN = """
-import os, sys, time
+import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 from runtime.data.engine import processes
@@ -93,6 +93,7 @@ def work(folder, item):
     return item
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
     for _ in processes(2).map(partial(work, Path(sys.argv[1])), range(100_000)):
         pass
 """
@@ -115,7 +116,10 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
             os.killpg(started.pid, number)  # as a terminal does
         else:
             started.kill()
-        told = started.communicate(timeout=20)[1]
+        try:
+            told = started.communicate(timeout=20)[1]
+        finally:
+            started.kill()
     assert told.count("KeyboardInterrupt") == (1 if number == signal.SIGINT else 0)
     workers = [int(path.name) for path in (tmp_path / "seen").iterdir()]
     wait_until(lambda: not any(map(alive, workers)))
