@@ -65,7 +65,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
         for _ in range(options.repeats):
             for name, work in {"ours": ours, **peers}.items():
-                os.putenv("TOKENIZERS_PARALLELISM", "true")  # datasets turns it off, and leaves it so for who comes next
+                os.putenv("TOKENIZERS_PARALLELISM", "true")  # datasets turns it off, and leaves it so
                 start = time.perf_counter()
                 made = work()
                 times[name].append(time.perf_counter() - start)
