@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from compiler.plan import Plan
-from compiler.steps import Read, Weights
+from compiler.steps import Weights
 from runtime.data.read import read_files
 from runtime.errors import UserError
 from runtime.files import Files
 from tests.runtime.remote.hub_server import Hub, running_hub
+from tests.runtime.remote.plans import looked_up, read_step
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="huggingface_hub isn't installed: mixc[remote]")
 
@@ -30,17 +31,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         yield hub
-
-
-def read_step(*locations: str) -> Plan:
-    step = Read(name="s", place="study.mix:1", format="documents", files=locations, fields={})
-    return Plan(spec="study.mix", root=".", steps={"s": step}, studies=(), models=())
-
-
-def looked_up(root: Path, *locations: str) -> Files:
-    files = Files(root)
-    assert files.look_up(read_step(*locations)) == []
-    return files
 
 
 def sha256(content: bytes) -> str:

@@ -19,10 +19,11 @@ from urllib.request import Request, urlopen
 import pytest
 
 from compiler.plan import Plan
-from compiler.steps import Read, Weights
+from compiler.steps import Weights
 from runtime.data.read import read_files
 from runtime.files import Files
 from runtime.remote import objects
+from tests.runtime.remote.plans import looked_up, read_step
 
 pytest.importorskip("s3fs", reason="s3fs isn't installed: mixc[remote]")
 pytest.importorskip("gcsfs", reason="gcsfs isn't installed: mixc[remote]")
@@ -45,17 +46,6 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(objects, "_BLOCK", 4096)
     with (_s3 if request.param == "s3" else _gs)(monkeypatch) as bucket:
         yield bucket
-
-
-def read_step(*locations: str) -> Plan:
-    step = Read(name="s", place="study.mix:1", format="documents", files=locations, fields={})
-    return Plan(spec="study.mix", root=".", steps={"s": step}, studies=(), models=())
-
-
-def looked_up(root: Path, *locations: str) -> Files:
-    files = Files(root)
-    assert files.look_up(read_step(*locations)) == []
-    return files
 
 
 def test_an_object_is_fetched_once(bucket: Bucket, tmp_path: Path) -> None:
