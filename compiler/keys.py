@@ -25,7 +25,7 @@ REVISIONS = {
     "survey": 1,
     "order": 2,
     "pack": 2,
-    "train": 1,
+    "train": 2,
     "respond": 1,
     "score": 1,
     "report": 1,

@@ -9,7 +9,10 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 """Dtype of activations and matrix products; parameters, norms, softmax and loss are float32 either way."""
 
 Parameters: TypeAlias = dict[str, Any]
-"""Float32 arrays by name, nested: `parameters["layers"]["attention"]["query"]`; layers lie stacked on axis 0."""
+"""Float32 arrays by name, nested: `parameters["layers"]["attention"]["query"]["weight"]`.
+
+Layers lie stacked on axis 0.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,19 @@ class DecoderConfig:
     tied_embeddings: bool
     context: int
     """The longest sequence, in tokens, that the model was made for."""
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """The shape of low-rank adapters (arXiv:2106.09685) beside some of a decoder's matrices."""
+
+    rank: int
+    alpha: float
+    """An adapter's output is scaled by `alpha / rank`."""
+    dropout: float
+    """The share of an adapter's input that is set to zero in training."""
+    on: tuple[Literal["attention", "mlp"], ...]
+    """The matrices that have one: attention's four, the feed-forward's three."""
 
 
 def parameter_count(config: DecoderConfig) -> int:

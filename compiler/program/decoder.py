@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from compiler.program.attention import attention
-from compiler.program.config import DecoderConfig, Parameters, Precision
+from compiler.program.config import DecoderConfig, LoRA, Parameters, Precision
+from compiler.program.linear import Adapted, Linear, normal
 
 _KEPT = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
 """The projections' results are kept for the backward pass; attention's scores, norms and activations are computed
@@ -35,13 +36,14 @@ class Norm(nnx.Module):
 class Attention(nnx.Module):
     """The projections around attention: grouped queries (arXiv:2305.13245), rotated (arXiv:2104.09864)."""
 
-    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None) -> None:
         queries = config.heads * config.head_size
         keys = config.key_value_heads * config.head_size
-        self.query = _matrix(rngs, config.hidden, queries)
-        self.key = _matrix(rngs, config.hidden, keys)
-        self.value = _matrix(rngs, config.hidden, keys)
-        self.output = _matrix(rngs, queries, config.hidden)
+        lora = lora if lora is not None and "attention" in lora.on else None
+        self.query = Linear(rngs, config.hidden, queries, lora=lora)
+        self.key = Linear(rngs, config.hidden, keys, lora=lora)
+        self.value = Linear(rngs, config.hidden, keys, lora=lora)
+        self.output = Linear(rngs, queries, config.hidden, lora=lora)
         self.head_size = config.head_size
 
     def project(self, x: jax.Array, rotation: Rotation) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -50,37 +52,37 @@ class Attention(nnx.Module):
         The queries are `[rows, length, heads, head_size]`, the others `[rows, length, key_value_heads, head_size]`.
         """
         query, key, value = (
-            _product(x, matrix).reshape(*x.shape[:2], -1, self.head_size)
-            for matrix in (self.query, self.key, self.value)
+            linear(x).reshape(*x.shape[:2], -1, self.head_size) for linear in (self.query, self.key, self.value)
         )
         return rotate(query, rotation), rotate(key, rotation), value
 
     def combine(self, mixed: jax.Array) -> jax.Array:
         """`[rows, length, heads, head_size]` to `[rows, length, hidden]`."""
-        return _product(mixed.reshape(*mixed.shape[:2], -1), self.output)
+        return self.output(mixed.reshape(*mixed.shape[:2], -1))
 
 
 class FeedForward(nnx.Module):
     """SwiGLU (arXiv:2002.05202): `down(silu(gate(x)) * up(x))`."""
 
-    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs) -> None:
-        self.gate = _matrix(rngs, config.hidden, config.intermediate)
-        self.up = _matrix(rngs, config.hidden, config.intermediate)
-        self.down = _matrix(rngs, config.intermediate, config.hidden)
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None) -> None:
+        lora = lora if lora is not None and "mlp" in lora.on else None
+        self.gate = Linear(rngs, config.hidden, config.intermediate, lora=lora)
+        self.up = Linear(rngs, config.hidden, config.intermediate, lora=lora)
+        self.down = Linear(rngs, config.intermediate, config.hidden, lora=lora)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[..., hidden]` to `[..., hidden]`."""
-        return _product(jax.nn.silu(_product(x, self.gate)) * _product(x, self.up), self.down)
+        return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
 
 
 class Layer(nnx.Module):
     """One pre-norm transformer layer: attention, then feed-forward, each added to the residual stream."""
 
-    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None) -> None:
         self.attention_norm = Norm(config.hidden, config.norm_epsilon)
-        self.attention = Attention(config, rngs)
+        self.attention = Attention(config, rngs, lora)
         self.feed_forward_norm = Norm(config.hidden, config.norm_epsilon)
-        self.feed_forward = FeedForward(config, rngs)
+        self.feed_forward = FeedForward(config, rngs, lora)
 
     def project(self, x: jax.Array, rotation: Rotation) -> tuple[jax.Array, jax.Array, jax.Array]:
         """What attention takes (see `Attention.project`)."""
@@ -95,14 +97,14 @@ class Layer(nnx.Module):
 class Decoder(nnx.Module):
     """Token ids to hidden states; `output_matrix` turns those into logits."""
 
-    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None = None) -> None:
         self.config = config
         shape = (config.vocabulary, config.hidden)
-        self.embedding = nnx.Param(_normal(rngs, shape))
-        self.layers = _stacked_layers(config, rngs)
+        self.embedding = nnx.Param(normal(rngs, shape))
+        self.layers = _stacked_layers(config, rngs, lora)
         self.norm = Norm(config.hidden, config.norm_epsilon)
         if not config.tied_embeddings:
-            self.output = nnx.Param(_normal(rngs, shape))
+            self.output = nnx.Param(normal(rngs, shape))
 
     def __call__(
         self, tokens: jax.Array, segments: jax.Array, positions: jax.Array, precision: Precision = "float32"
@@ -148,54 +150,63 @@ def rotate(x: jax.Array, rotation: Rotation) -> jax.Array:
     return turned.astype(x.dtype)
 
 
-def create(config: DecoderConfig, seed: int) -> Decoder:
+def create(config: DecoderConfig, seed: int, lora: LoRA | None = None) -> Decoder:
     """A decoder with random parameters: matrices normal with deviation 0.02 (GPT-2's), norm scales one."""
-    return Decoder(config, nnx.Rngs(seed))
+    return Decoder(config, nnx.Rngs(seed), lora)
 
 
-def assemble(config: DecoderConfig, parameters: Parameters) -> Decoder:
-    """A decoder that holds the given arrays; inside `jit` they may be traced. Nothing is copied."""
-    return nnx.merge(_structure(config), parameters)
+def assemble(
+    config: DecoderConfig, parameters: Parameters, lora: LoRA | None = None, adapter: Parameters | None = None
+) -> Decoder:
+    """A decoder that holds the given arrays; inside `jit` they may be traced. Nothing is copied.
+
+    With `lora`, `adapter` holds its arrays (see `adapter_of`).
+    """
+    return nnx.merge(_structure(config, lora), parameters if adapter is None else _merged(parameters, adapter))
 
 
 def parameters_of(decoder: Decoder) -> Parameters:
-    """The decoder's arrays by name."""
+    """The decoder's arrays by name, without an adapter's."""
     return nnx.to_pure_dict(nnx.state(decoder, nnx.Param))
+
+
+def adapter_of(decoder: Decoder) -> Parameters:
+    """The adapter's arrays by name: `adapter["layers"]["attention"]["query"]["down"]`, layers stacked on axis 0."""
+    return nnx.to_pure_dict(nnx.state(decoder, Adapted))
 
 
 def parameter_shapes(config: DecoderConfig) -> Parameters:
     """Like `parameters_of`, with a `jax.ShapeDtypeStruct` for each array; makes no array."""
-    return parameters_of(_abstract(config))
+    return parameters_of(_abstract(config, None))
+
+
+def adapter_shapes(config: DecoderConfig, lora: LoRA) -> Parameters:
+    """Like `adapter_of`, with a `jax.ShapeDtypeStruct` for each array; makes no array."""
+    return adapter_of(_abstract(config, lora))
 
 
 @functools.cache
-def _abstract(config: DecoderConfig) -> Decoder:
-    return nnx.eval_shape(lambda: create(config, 0))
+def _abstract(config: DecoderConfig, lora: LoRA | None) -> Decoder:
+    return nnx.eval_shape(lambda: create(config, 0, lora))
 
 
 @functools.cache
-def _structure(config: DecoderConfig) -> nnx.GraphDef[Decoder]:
-    return nnx.graphdef(_abstract(config))
+def _structure(config: DecoderConfig, lora: LoRA | None) -> nnx.GraphDef[Decoder]:
+    return nnx.graphdef(_abstract(config, lora))
 
 
-def _stacked_layers(config: DecoderConfig, rngs: nnx.Rngs) -> Layer:
+def _merged(one: Parameters, other: Parameters) -> Parameters:
+    """Both trees in one; no array is in both."""
+    return {
+        name: _merged(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
+        for name in one.keys() | other.keys()
+    }
+
+
+def _stacked_layers(config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None) -> Layer:
     @nnx.split_rngs(splits=config.layers)
     @nnx.vmap
     def stacked(layer_rngs: nnx.Rngs) -> Layer:
-        return Layer(config, layer_rngs)
+        return Layer(config, layer_rngs, lora)
 
     return stacked(rngs)
-
-
-def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.Array:
-    return 0.02 * jax.random.normal(rngs.params(), shape, dtype=jnp.float32)
-
-
-def _matrix(rngs: nnx.Rngs, inputs: int, outputs: int) -> nnx.Param[jax.Array]:
-    return nnx.Param(_normal(rngs, (inputs, outputs)))
-
-
-def _product(x: jax.Array, matrix: nnx.Param[jax.Array]) -> jax.Array:
-    flat = x.reshape(-1, x.shape[-1])  # XLA's CPU products of two dimensions are faster than those of three
-    product = jnp.matmul(flat, matrix[...].astype(x.dtype), precision=jax.lax.Precision.HIGHEST)
-    return product.reshape(*x.shape[:-1], -1)

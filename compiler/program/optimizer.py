@@ -37,7 +37,7 @@ def adamw(
 ) -> Optimizer:
     """AdamW (arXiv:1711.05101) after clipping the gradient to the global norm `clip` (`None`: no clipping).
 
-    Weight decay applies to matrices, embeddings among them, and not to the scales of norms.
+    Weight decay applies to matrices, embeddings among them, and not to the scales of norms and to biases.
     """
     update = optax.adamw(learning_rate, b1, b2, eps, weight_decay=weight_decay, mask=decayed)
     clipped = update if clip is None else optax.chain(optax.clip_by_global_norm(clip), update)
@@ -71,9 +71,9 @@ def schedule(shape: ScheduleShape, peak: float, updates: int, warmup: float = 0.
 
 
 def decayed(parameters: Parameters) -> Parameters:
-    """For each parameter, whether weight decay applies: everywhere but in the scales of norms."""
+    """For each parameter, whether weight decay applies: everywhere but in the scales of norms and in biases."""
     return {
-        name: decayed(cast(Parameters, value)) if isinstance(value, dict) else name != "scale"
+        name: decayed(cast(Parameters, value)) if isinstance(value, dict) else name not in ("scale", "bias")
         for name, value in parameters.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -14,14 +15,14 @@ Tensor: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"
 
 _LAYER_NAMES = {
     ("attention_norm", "scale"): "input_layernorm",
-    ("attention", "query"): "self_attn.q_proj",
-    ("attention", "key"): "self_attn.k_proj",
-    ("attention", "value"): "self_attn.v_proj",
-    ("attention", "output"): "self_attn.o_proj",
+    ("attention", "query", "weight"): "self_attn.q_proj",
+    ("attention", "key", "weight"): "self_attn.k_proj",
+    ("attention", "value", "weight"): "self_attn.v_proj",
+    ("attention", "output", "weight"): "self_attn.o_proj",
     ("feed_forward_norm", "scale"): "post_attention_layernorm",
-    ("feed_forward", "gate"): "mlp.gate_proj",
-    ("feed_forward", "up"): "mlp.up_proj",
-    ("feed_forward", "down"): "mlp.down_proj",
+    ("feed_forward", "gate", "weight"): "mlp.gate_proj",
+    ("feed_forward", "up", "weight"): "mlp.up_proj",
+    ("feed_forward", "down", "weight"): "mlp.down_proj",
 }
 """Where a parameter of a layer stands in the decoder, and its name in transformers' `LlamaForCausalLM`."""
 
@@ -73,9 +74,12 @@ def stack(config: DecoderConfig, tensor: Callable[[str], Tensor]) -> Parameters:
         return found
 
     layers: Parameters = {}
-    for (module, parameter), name in _LAYER_NAMES.items():
+    for path, name in _LAYER_NAMES.items():
         each = [checked(f"model.layers.{layer}.{name}.weight").T for layer in range(config.layers)]
-        layers.setdefault(module, {})[parameter] = np.stack(each)
+        holder = layers
+        for module in path[:-1]:
+            holder = holder.setdefault(module, {})
+        holder[path[-1]] = np.stack(each)
     parameters: Parameters = {
         "embedding": checked("model.embed_tokens.weight"),
         "layers": layers,
@@ -89,8 +93,8 @@ def stack(config: DecoderConfig, tensor: Callable[[str], Tensor]) -> Parameters:
 def unstack(config: DecoderConfig, parameters: Parameters) -> Iterator[tuple[str, Tensor]]:
     """The inverse of `stack`: names and contiguous float32 NumPy arrays; the parameters may be JAX's."""
     yield "model.embed_tokens.weight", np.asarray(parameters["embedding"])
-    for (module, parameter), name in _LAYER_NAMES.items():
-        stacked = np.asarray(parameters["layers"][module][parameter])
+    for path, name in _LAYER_NAMES.items():
+        stacked = np.asarray(functools.reduce(dict.__getitem__, path, parameters["layers"]))
         for layer in range(config.layers):
             yield f"model.layers.{layer}.{name}.weight", np.ascontiguousarray(stacked[layer].T)
     yield "model.norm.weight", np.asarray(parameters["norm"]["scale"])

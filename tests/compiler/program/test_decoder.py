@@ -32,7 +32,7 @@ def test_smollm2_has_135_million_parameters_and_its_flops() -> None:
 def test_parameters_are_float32_and_have_readable_names() -> None:
     shapes = parameter_shapes(SMALL)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float32")}
-    assert shapes["layers"]["attention"]["query"].shape == (3, 24, 24)
+    assert shapes["layers"]["attention"]["query"]["weight"].shape == (3, 24, 24)
     assert shapes["layers"]["feed_forward_norm"]["scale"].shape == (3, 24)
 
 
@@ -40,7 +40,7 @@ def test_the_seed_decides_and_layers_differ() -> None:
     first, again, other = (parameters_of(create(SMALL, seed)) for seed in (0, 0, 1))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, first, again))
     assert not jnp.array_equal(first["embedding"], other["embedding"])
-    query = first["layers"]["attention"]["query"]
+    query = first["layers"]["attention"]["query"]["weight"]
     assert not jnp.array_equal(query[0], query[1])
 
 
