@@ -125,7 +125,7 @@ def ours(folder: Path) -> Iterator[str]:
     yield "mixc"
     while True:
         start = time.perf_counter()
-        state, metrics = jax.block_until_ready(step(state, batch, count))
+        state, metrics = jax.block_until_ready(step(state, {}, batch, count))
         yield f"{time.perf_counter() - start:.3f} {metrics.loss:.6f}"
 
 

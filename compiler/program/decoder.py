@@ -155,14 +155,20 @@ def create(config: DecoderConfig, seed: int, lora: LoRA | None = None) -> Decode
     return Decoder(config, nnx.Rngs(seed), lora)
 
 
-def assemble(
-    config: DecoderConfig, parameters: Parameters, lora: LoRA | None = None, adapter: Parameters | None = None
-) -> Decoder:
+def assemble(config: DecoderConfig, parameters: Parameters, lora: LoRA | None = None) -> Decoder:
     """A decoder that holds the given arrays; inside `jit` they may be traced. Nothing is copied.
 
-    With `lora`, `adapter` holds its arrays (see `adapter_of`).
+    With `lora`, the adapter's arrays (see `adapter_of`) are among them: `merged(parameters, adapter)`.
     """
-    return nnx.merge(_structure(config, lora), parameters if adapter is None else _merged(parameters, adapter))
+    return nnx.merge(_structure(config, lora), parameters)
+
+
+def merged(one: Parameters, other: Parameters) -> Parameters:
+    """Two trees of arrays in one; no array is in both."""
+    return {
+        name: merged(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
+        for name in one.keys() | other.keys()
+    }
 
 
 def parameters_of(decoder: Decoder) -> Parameters:
@@ -193,14 +199,6 @@ def _abstract(config: DecoderConfig, lora: LoRA | None) -> Decoder:
 @functools.cache
 def _structure(config: DecoderConfig, lora: LoRA | None) -> nnx.GraphDef[Decoder]:
     return nnx.graphdef(_abstract(config, lora))
-
-
-def _merged(one: Parameters, other: Parameters) -> Parameters:
-    """Both trees in one; no array is in both."""
-    return {
-        name: _merged(one[name], other[name]) if name in one and name in other else one.get(name, other.get(name))
-        for name in one.keys() | other.keys()
-    }
 
 
 def _stacked_layers(config: DecoderConfig, rngs: nnx.Rngs, lora: LoRA | None) -> Layer:

@@ -4,34 +4,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
 
 from compiler.program.batch import Batch
-from compiler.program.config import DecoderConfig, Parameters, Precision
-from compiler.program.decoder import Decoder, assemble
+from compiler.program.config import DecoderConfig, LoRA, Parameters, Precision
+from compiler.program.decoder import Decoder, assemble, merged
 
-Loss: TypeAlias = Callable[[Parameters, Batch, jax.Array], jax.Array]
-"""Parameters, batch and denominator to a float32 scalar.
 
-It is a sum over the batch's trained tokens divided by the denominator, so losses (and gradients) of the parts of a
-batch add up to the whole's.
+class Given(NamedTuple):
+    """What a loss is taken of; a pytree."""
+
+    trained: Parameters
+    """What the gradient is for: all parameters, some of them, or an adapter's."""
+    frozen: Parameters
+    """The rest of what the decoder is assembled from."""
+    key: jax.Array
+    """A random key, another one for every update and every part of a batch."""
+
+
+Sums: TypeAlias = dict[str, jax.Array]
+"""What else a loss tells, by name: float32 arrays which, of the parts of a batch, add up to those of the whole."""
+
+Loss: TypeAlias = Callable[[Given, Any, jax.Array], tuple[jax.Array, Sums]]
+"""What is given, a batch (a pytree of arrays with the rows on axis 0) and the denominator to a float32 scalar and sums.
+
+The scalar is a sum over the batch's trained tokens divided by the denominator, so losses (and gradients) of the parts
+of a batch add up to the whole's.
 """
 
 
-def supervised(config: DecoderConfig, precision: Precision = "bfloat16", chunk: int = 512) -> Loss:
+def supervised(
+    config: DecoderConfig, precision: Precision = "bfloat16", chunk: int = 512, lora: LoRA | None = None
+) -> Loss:
     """The mean negative log-likelihood, in nats, of a global batch's trained tokens.
 
     The denominator is the number of targets in the whole global batch (see `target_count`), whatever part of it is at
     hand.
     """
 
-    def loss(parameters: Parameters, batch: Batch, denominator: jax.Array) -> jax.Array:
-        decoder = assemble(config, parameters)
+    def loss(given: Given, batch: Batch, denominator: jax.Array) -> tuple[jax.Array, Sums]:
+        decoder = assemble(config, merged(given.trained, given.frozen), lora)
         values = log_probabilities(decoder, batch.tokens, batch.segments, batch.positions, precision, chunk)
-        return -jnp.sum(jnp.where(batch.trained, values, 0.0)) / denominator.astype(jnp.float32)
+        return -jnp.sum(jnp.where(batch.trained, values, 0.0)) / denominator.astype(jnp.float32), {}
 
     return loss
 

@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from compiler.program.batch import Batch
 from compiler.program.compiled import Compiled, compiled
 from compiler.program.config import DecoderConfig, Parameters, Precision
 from compiler.program.decoder import assemble
-from compiler.program.objectives import Loss, log_probabilities
+from compiler.program.objectives import Given, Loss, Sums, log_probabilities
 from compiler.program.optimizer import Optimizer
 
 
@@ -22,6 +21,7 @@ class TrainState(NamedTuple):
     """All that training carries from one update to the next; a pytree of arrays."""
 
     parameters: Parameters
+    """What is trained: all of the decoder's, or an adapter's."""
     optimizer: Any
     """The optax state: Adam's two moments, float32, and counts."""
     step: jax.Array
@@ -36,12 +36,16 @@ class Metrics(NamedTuple):
     gradient_norm: jax.Array
     """Global norm before clipping."""
     learning_rate: jax.Array
+    sums: Sums
+    """What else the loss told, of the whole batch."""
 
 
-Gradient: TypeAlias = Callable[[Parameters, Batch, jax.Array], tuple[jax.Array, Parameters]]
-"""A `Loss` that also gives its gradient."""
+_Told: TypeAlias = tuple[tuple[jax.Array, Sums], Parameters]
+"""Loss and sums, and the gradient for what is trained."""
 
-TrainStep: TypeAlias = Compiled[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+_Gradient: TypeAlias = Callable[[Given, Any, jax.Array], _Told]
+
+TrainStep: TypeAlias = Compiled[[TrainState, Parameters, Any, jax.Array], tuple[TrainState, Metrics]]
 
 
 def initial_state(optimizer: Optimizer, parameters: Parameters) -> TrainState:
@@ -49,7 +53,7 @@ def initial_state(optimizer: Optimizer, parameters: Parameters) -> TrainState:
     return TrainState(parameters, optimizer.transformation.init(parameters), jnp.zeros((), dtype=jnp.int32))
 
 
-def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1) -> TrainStep:
+def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1, seed: int = 0) -> TrainStep:
     """One update, compiled on first use.
 
     Args:
@@ -57,18 +61,27 @@ def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1) ->
         optimizer: see `optimizer.adamw`.
         micro_batches: in how many parts of equal row count the batch is taken one after the other; the gradient is
             that of the whole, to rounding. It must divide the rows.
+        seed: what the random keys of all updates follow from.
 
     Returns:
-        A function of state, batch and denominator (a scalar, the global batch's `target_count`) to the next state
-        and metrics. The given state's buffers are donated: it can't be used again.
+        A function of state, frozen parameters (an empty dict where all are trained), batch and denominator (a scalar,
+        the global batch's `target_count`) to the next state and metrics. The given state's buffers are donated: it
+        can't be used again.
     """
-    gradient_of: Gradient = jax.value_and_grad(loss)
+
+    def gradient_of(given: Given, batch: Any, denominator: jax.Array) -> _Told:
+        def of_trained(trained: Parameters) -> tuple[jax.Array, Sums]:
+            return loss(given._replace(trained=trained), batch, denominator)
+
+        return jax.value_and_grad(of_trained, has_aux=True)(given.trained)
+
     gradient_of_batch = gradient_of if micro_batches == 1 else _accumulated(gradient_of, micro_batches)
 
     @compiled(donate=("state",))
-    def step(state: TrainState, batch: Batch, denominator: jax.Array) -> tuple[TrainState, Metrics]:
-        value, gradient = gradient_of_batch(state.parameters, batch, denominator)
-        metrics = Metrics(value, jnp.asarray(optax.tree.norm(gradient)), optimizer.learning_rate(state.step))
+    def step(state: TrainState, frozen: Parameters, batch: Any, denominator: jax.Array) -> tuple[TrainState, Metrics]:
+        given = Given(state.parameters, frozen, jax.random.fold_in(jax.random.key(seed), state.step))
+        (value, sums), gradient = gradient_of_batch(given, batch, denominator)
+        metrics = Metrics(value, jnp.asarray(optax.tree.norm(gradient)), optimizer.learning_rate(state.step), sums)
         updates, moments = optimizer.transformation.update(gradient, state.optimizer, state.parameters)
         parameters: Any = optax.apply_updates(state.parameters, updates)
         return TrainState(parameters, moments, state.step + 1), metrics
@@ -76,25 +89,29 @@ def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1) ->
     return step
 
 
-_Total: TypeAlias = tuple[jax.Array, Parameters]
-
-
-def _accumulated(gradient_of: Gradient, micro_batches: int) -> Gradient:
-    """The same value and gradient, to rounding, from `micro_batches` parts of the rows, one after the other."""
+def _accumulated(gradient_of: _Gradient, micro_batches: int) -> _Gradient:
+    """The same value, sums and gradient, to rounding, from `micro_batches` parts of the rows, one after the other."""
 
     def parted(x: jax.Array) -> jax.Array:
         # Part i takes rows i, i + micro_batches, …: where rows are spread over devices, so is every part.
         return x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1)
 
-    def gradient(parameters: Parameters, batch: Batch, denominator: jax.Array) -> tuple[jax.Array, Parameters]:
-        def add(total: _Total, part: Batch) -> tuple[_Total, None]:
-            return optax.tree.add(total, gradient_of(parameters, part, denominator)), None
+    def gradient(given: Given, batch: Any, denominator: jax.Array) -> _Told:
+        def add(total: _Told, numbered: tuple[jax.Array, Any]) -> tuple[_Told, None]:
+            number, part = numbered
+            keyed = given._replace(key=jax.random.fold_in(given.key, number))
+            return optax.tree.add(total, gradient_of(keyed, part, denominator)), None
 
-        zero: _Total = jnp.zeros((), dtype=jnp.float32), optax.tree.zeros_like(parameters)
-        parts = Batch(*(parted(field) for field in batch))
-        return jax.lax.scan(add, zero, parts)[0]
+        parts = jax.tree.map(parted, batch)
+        first = jax.tree.map(_first, parts)
+        zero = optax.tree.zeros_like(jax.eval_shape(gradient_of, given, first, denominator))
+        return jax.lax.scan(add, zero, (jnp.arange(micro_batches, dtype=jnp.int32), parts))[0]
 
     return gradient
+
+
+def _first(parts: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(parts.shape[1:], parts.dtype)
 
 
 LogProbabilities: TypeAlias = Compiled[[Parameters, jax.Array, jax.Array, jax.Array], jax.Array]

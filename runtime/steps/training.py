@@ -44,6 +44,7 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
         step=compiled,
         updates=updates,
         batch=batches.batch,
+        frozen={},
         data={"tokens": packed["digest"]},
         rows=batches.places,
         place=step.place,

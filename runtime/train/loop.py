@@ -47,6 +47,8 @@ class Training:
     updates: int
     batch: Callable[[int], Batch]
     """The batch of an update, from 1 to `updates`, in NumPy's arrays. Pure: a resumed run reads on from any place."""
+    frozen: Parameters
+    """What the decoder is made of beside what is trained."""
     data: Mapping[str, str]
     """Digests of what is read, by name (`{"tokens": "9f86…"}`): a run resumes only over the same."""
     rows: Callable[[int], str] | None = None
@@ -121,7 +123,7 @@ def _run(
                     checkpoints.wait()
                 raise Stopped
             batch, tokens, trained = prepared
-            state, metrics = training.step(state, batch, jnp.maximum(trained, 1))
+            state, metrics = training.step(state, training.frozen, batch, jnp.maximum(trained, 1))
             if update < training.updates:
                 prepared = _prepare(training, update + 1)  # while the device computes
             ledger.add(_Dispatched(update, tokens, trained, metrics))
@@ -169,7 +171,7 @@ class _Ledger:
             return
         update, tokens, trained, metrics = self._late
         self._late = None
-        loss, norm, rate = (float(value) for value in metrics)  # waits for the device
+        loss, norm, rate = (float(value) for value in metrics[:3])  # waits for the device
         before, self._clock = self._clock, time.monotonic()
         row = Row(update, tokens, int(trained), loss, norm, rate, self._clock - before)
         if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -14,7 +14,7 @@ import pytest
 from compiler.program.batch import Batch
 from compiler.program.config import Parameters
 from compiler.program.decoder import assemble
-from compiler.program.objectives import log_probabilities, supervised, target_count
+from compiler.program.objectives import Given, log_probabilities, supervised, target_count
 from compiler.program.optimizer import adamw, schedule
 from compiler.program.step import initial_state, make_train_step
 from runtime.data.templates import chat_template, render
@@ -107,14 +107,17 @@ def test_one_update_is_that_of_torch(parameters: Parameters) -> None:
     batch = _rows(NUMBERS["step.tokens"])
     count = target_count(batch)
     loss = supervised(config, "float32", chunk=64)
-    gradient = dict(unstack(config, jax.jit(jax.grad(loss))(parameters, batch, count)))
+    given = Given(parameters, {}, jax.random.key(0))
+    gradient = dict(
+        unstack(config, jax.jit(jax.grad(lambda given: loss(given, batch, count)[0], allow_int=True))(given).trained)
+    )
     for name, tensor in GRADIENTS.items():
         np.testing.assert_allclose(np.linalg.norm(gradient[tensor]), NUMBERS[f"step.norm.{name}"], rtol=1e-3)
     optimizer = adamw(schedule("constant", LEARNING_RATE, 2), *BETAS, EPSILON, WEIGHT_DECAY, CLIP)
     step = make_train_step(loss, optimizer)
     state = initial_state(optimizer, jax.tree.map(jnp.copy, parameters))  # a step takes over what it is given
-    state, before = step(state, batch, count)
-    _, after = step(state, batch, count)
+    state, before = step(state, {}, batch, count)
+    _, after = step(state, {}, batch, count)
     np.testing.assert_allclose(before.loss, NUMBERS["step.loss"], rtol=1e-5)
     np.testing.assert_allclose(before.gradient_norm, NUMBERS["step.gradient_norm"], rtol=1e-3)
     np.testing.assert_allclose(after.loss, NUMBERS["step.loss_after"], rtol=1e-4)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from compiler.program.batch import Batch
-from compiler.program.config import Parameters
+from compiler.program.config import Parameters, Precision
 from compiler.program.decoder import assemble, create, parameters_of
-from compiler.program.objectives import log_probabilities, supervised, target_count
+from compiler.program.objectives import Given, log_probabilities, supervised, target_count
 from tests.compiler.program.small import SMALL, packed
 
 ROWS = [[5, 9, 4], [20], [1, 2, 1], []]
@@ -39,6 +41,12 @@ def test_chunks_give_the_whole(parameters: Parameters, chunk: int) -> None:
     np.testing.assert_allclose(got, _whole(parameters, batch), atol=1e-5)
 
 
+def _loss(precision: Precision = "float32", chunk: int = 512) -> Callable[[Parameters, Batch, jax.Array], jax.Array]:
+    """The supervised loss of all parameters."""
+    loss = supervised(SMALL, precision, chunk)
+    return lambda parameters, batch, count: loss(Given(parameters, {}, jax.random.key(0)), batch, count)[0]
+
+
 @pytest.mark.parametrize("chunk", [7, 80])
 def test_chunks_give_the_whole_gradient(parameters: Parameters, chunk: int) -> None:
     batch = packed(ROWS, 20)
@@ -48,7 +56,7 @@ def test_chunks_give_the_whole_gradient(parameters: Parameters, chunk: int) -> N
         return -jnp.sum(jnp.where(batch.trained, _whole(parameters, batch), 0.0)) / count.astype(jnp.float32)
 
     expected = jax.value_and_grad(plain)(parameters)
-    got = jax.value_and_grad(supervised(SMALL, "float32", chunk))(parameters, batch, count)
+    got = jax.value_and_grad(_loss(chunk=chunk))(parameters, batch, count)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), got, expected)
 
 
@@ -63,7 +71,7 @@ def test_first_tokens_and_padding_are_never_targets(parameters: Parameters) -> N
     everything = batch._replace(trained=jnp.ones_like(batch.trained))
     allowed = batch._replace(trained=(batch.positions > 0) & (batch.segments > 0))
     assert target_count(everything) == target_count(allowed) == 4 + 8 + 3 + 19 + 0 + 1 + 0
-    loss = supervised(SMALL, "float32")
+    loss = _loss()
     count = target_count(allowed)
     assert loss(parameters, everything, count) == loss(parameters, allowed, count)
 
@@ -71,7 +79,7 @@ def test_first_tokens_and_padding_are_never_targets(parameters: Parameters) -> N
 def test_the_loss_does_not_depend_on_padding(parameters: Parameters) -> None:
     batch = packed([[5, 9, 4]], 18)
     wider = Batch(*(jnp.pad(field, ((0, 1), (0, 10))) for field in batch))
-    loss = supervised(SMALL, "float32")
+    loss = _loss()
     count = target_count(batch)
     assert target_count(wider) == count
     np.testing.assert_allclose(loss(parameters, wider, count), loss(parameters, batch, count), rtol=1e-6)
@@ -79,7 +87,7 @@ def test_the_loss_does_not_depend_on_padding(parameters: Parameters) -> None:
 
 def test_a_batch_without_targets_costs_nothing(parameters: Parameters) -> None:
     batch = packed([[5]], 8, trained=0.0)
-    value, gradient = jax.value_and_grad(supervised(SMALL, "float32"))(parameters, batch, jnp.int32(3))
+    value, gradient = jax.value_and_grad(_loss())(parameters, batch, jnp.int32(3))
     assert value == 0
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
 
@@ -88,8 +96,7 @@ def test_bfloat16_keeps_the_loss_and_the_gradient_float32(parameters: Parameters
     batch = packed(ROWS, 20)
     count = target_count(batch)
     wide, narrow = (
-        jax.value_and_grad(supervised(SMALL, precision))(parameters, batch, count)
-        for precision in ("float32", "bfloat16")
+        jax.value_and_grad(_loss(precision))(parameters, batch, count) for precision in ("float32", "bfloat16")
     )
     assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {np.dtype("float32")}
     np.testing.assert_allclose(narrow[0], wide[0], rtol=1e-2)

@@ -28,7 +28,7 @@ def _run(updates: int, micro_batches: int = 1) -> tuple[TrainState, Metrics]:
     step = make_train_step(supervised(SMALL, "float32", chunk=32), OPTIMIZER, micro_batches)
     batch, state = packed(ROWS, 20), _fresh()
     for _ in range(updates):
-        state, metrics = step(state, batch, target_count(batch))
+        state, metrics = step(state, {}, batch, target_count(batch))
     return state, metrics
 
 
@@ -59,7 +59,7 @@ def test_training_lowers_the_loss_and_counts_steps() -> None:
 def test_the_given_state_is_donated() -> None:
     step = make_train_step(supervised(SMALL, "float32"), OPTIMIZER)
     batch, state = packed(ROWS, 20), _fresh()
-    step(state, batch, target_count(batch))
+    step(state, {}, batch, target_count(batch))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.parameters))
 
 
@@ -70,7 +70,7 @@ def test_rows_over_two_devices_give_the_same_update() -> None:
     step = make_train_step(supervised(SMALL, "float32", chunk=32), OPTIMIZER)
     spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     state = jax.device_put(_fresh(), NamedSharding(mesh, PartitionSpec()))
-    _, metrics = step(state, spread, target_count(batch))
+    _, metrics = step(state, {}, spread, target_count(batch))
     _assert_close(metrics, _run(1)[1], 1e-6)
 
 
@@ -78,7 +78,7 @@ def test_the_step_can_be_lowered_from_shapes_alone() -> None:
     step = make_train_step(supervised(SMALL, "bfloat16"), OPTIMIZER)
     batch = packed(ROWS, 20)
     shapes: Callable[[object], object] = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)  # noqa: E731
-    arguments = jax.tree.map(shapes, (_fresh(), batch, target_count(batch)))
+    arguments = jax.tree.map(shapes, (_fresh(), {}, batch, target_count(batch)))
     assert step.lower(*arguments).compile().memory_analysis().temp_size_in_bytes > 0
 
 

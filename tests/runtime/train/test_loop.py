@@ -148,10 +148,10 @@ def diverging(update: int) -> Training:
     """Parameters turn into NaN in one update."""
     chosen = training(UPDATES)
 
-    def step(state: TrainState, batch: Batch, denominator: Any) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, frozen: Any, batch: Batch, denominator: Any) -> tuple[TrainState, Metrics]:
         if int(state.step) == update - 1:
             state = state._replace(parameters={**state.parameters, "embedding": state.parameters["embedding"] * np.nan})
-        return chosen.step(state, batch, denominator)
+        return chosen.step(state, frozen, batch, denominator)
 
     return replace(chosen, step=step, rows=lambda update: f"facts.jsonl:{update}, facts.jsonl:{update + 1}")
 

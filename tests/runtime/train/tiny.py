@@ -61,6 +61,7 @@ def training(updates: int) -> Training:
         step=make_train_step(supervised(CONFIG, "float32"), optimizer),
         updates=updates,
         batch=batch,
+        frozen={},
         data={"tokens": "9f86"},
         place="spec.mix:3:1",
     )
