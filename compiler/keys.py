@@ -199,8 +199,8 @@ def locations_of(step: AnyStep) -> tuple[str, ...]:
     match step:
         case Read(files=files):
             return files
-        case Weights(location=location, template=template):
-            return (location,) if template is None else (location, template)
+        case Weights(location=location, tokenizer=tokenizer, template=template):
+            return tuple(each for each in (location, tokenizer, template) if each is not None)
         case Transform(operation=operation):
             return operations.locations_of(operation)
         case _:

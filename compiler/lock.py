@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from compiler.keys import Keys
+from compiler.keys import Keys, locations_of
 from compiler.plan import Plan
 from compiler.steps import Pack, Transform, Weights
 from compiler.values import Frozen
@@ -82,7 +82,7 @@ def make_lock(plan: Plan, keys: Keys, locations: Mapping[str, PinnedLocation]) -
         facts = result.facts
         match step:
             case Weights():
-                named = step.location if step.template is None else f"{step.location} with {step.template}"
+                named = " with ".join(locations_of(step))
                 models[named] = PinnedModel(tokenizer=facts["tokenizer"], config=facts["config"])
             case Transform() if step.asks is not None:
                 asked = step.asks.api or step.asks.name

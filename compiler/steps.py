@@ -12,6 +12,18 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 from pydantic import Field
 
 from compiler.operations import Asked, Exclude, ModelMade, Operation
+from compiler.stages import (
+    Adapter,
+    Group,
+    JudgeReward,
+    Objective,
+    Optimizer,
+    Reward,
+    Rollout,
+    Schedule,
+    SumReward,
+    Supervised,
+)
 from compiler.values import REMARK, RETENTION, Frozen, Measure, ModelPoint, Moment, Share
 
 
@@ -107,10 +119,19 @@ class Transform(Step):
 
 
 class Weights(Step):
-    """Pretrained weights, their tokenizer and chat template at a location."""
+    """Weights to begin with, their tokenizer and chat template: pretrained ones at a location, or random ones.
+
+    Exactly one of `location` and `architecture` is there.
+    """
 
     kind: Literal["weights"] = "weights"
-    location: str
+    location: str | None = None
+    architecture: dict[str, Any] | None = None
+    """The fields of a `DecoderConfig`, for random weights."""
+    seed: int = 0
+    """Of random weights."""
+    tokenizer: str | None = None
+    """Where another tokenizer than the weights' own is."""
     template: str | None = None
     """Where another chat template than their own is."""
 
@@ -192,31 +213,27 @@ class Pack(Step):
         return (self.order, *self.tokens)
 
 
-class Schedule(Frozen):
-    kind: Literal["cosine", "linear", "constant"]
-    warmup: str | Measure
-    """A fraction of the updates, or a quantity."""
-    final: str
-
-
-class AdamW(Frozen):
-    kind: Literal["adamw"] = "adamw"
-    lr: str
-    b1: str
-    b2: str
-    eps: str
-    weight_decay: str
-
-
 class Train(Step):
-    """One supervised stage over all weights."""
+    """One stage: what is optimised over which batches, from which model."""
 
     kind: Literal["train"] = "train"
     model: ModelPoint
+    """The stage's input."""
     weights: str
     """The `weights` step that the flow began with: shape of the decoder, tokenizer and chat template."""
     pack: str
-    optimizer: AdamW
+    objective: Objective = Supervised()
+    adapter: Adapter | None = None
+    base: ModelPoint | None = None
+    """With an adapter that goes on with that of `model`: what both lie on, which `model`'s first such stage took in."""
+    groups: tuple[Group, ...] = ()
+    reference: str | None = None
+    """Of DPO with a reference: the `respond` step with the log-probabilities that the stage's input gives the pairs."""
+    reward: Reward | None = None
+    rollout: Rollout | None = None
+    seed: int = 0
+    """Of what is drawn while training: an adapter's first values, dropout, answers."""
+    optimizer: Optimizer
     schedule: Schedule
     max_grad_norm: str | None
     precision: Literal["float32", "bfloat16"]
@@ -225,7 +242,24 @@ class Train(Step):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.model.step, self.weights, self.pack)))
+        base = None if self.base is None else self.base.step
+        judges = () if self.reward is None else asked_by(self.reward)
+        steps = (self.model.step, self.weights, self.pack, base, self.reference, *judges)
+        return tuple(dict.fromkeys(step for step in steps if step is not None))
+
+
+def asked_by(reward: Reward) -> Iterator[str]:
+    """The steps of our own models that a reward asks."""
+    match reward:
+        case JudgeReward(model=model) if model.point is not None:
+            yield model.point.step
+            if model.weights is not None:
+                yield model.weights
+        case SumReward(terms=terms):
+            for _, term in terms:
+                yield from asked_by(term)
+        case _:
+            return
 
 
 class Respond(Step):
@@ -234,9 +268,9 @@ class Respond(Step):
     kind: Literal["respond"] = "respond"
     model: ModelPoint
     weights: str
-    method: Literal["choice", "loss"]
+    method: Literal["choice", "loss", "pairs"]
     items: tuple[str, ...]
-    """`read` steps for choice, `tokenize` steps for loss."""
+    """`read` steps for choice, `tokenize` steps for loss and for pairs (the reference of DPO)."""
     template_args: dict[str, str] = Field(default_factory=dict[str, str])
 
     @property

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from compiler.passes import data  # as a module: sources may be sampled from models
 from compiler.passes.build import Build, Consumer, UnbuiltError, bare, measure_or_fraction, moments, place_of
 from compiler.plan import PlannedArm, PlannedStage
-from compiler.steps import AdamW, Schedule, Train, Weights
+from compiler.stages import AdamW, Schedule
+from compiler.steps import Train, Weights
 from compiler.values import ModelPoint
 from dsl.declarations.models import Model, ModelFlow
 from dsl.declarations.training import Constant, Cosine, Linear, Supervised

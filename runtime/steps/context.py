@@ -93,4 +93,5 @@ class Context:
     def weights_path(self, weights: str) -> Path:
         step = self.keys.plan.steps[weights]
         assert isinstance(step, Weights)
+        assert step.location is not None
         return self.files.model(step.location)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.identity import Json, sha256
+from compiler.keys import locations_of
 from compiler.steps import DataStep, MixOf, Order, Pack, PhaseOf, Read, Result, Survey, Tokenize, Transform, Weights
 from compiler.values import Measure, Share
 from dsl.values import Amount, Quantity, Unit
@@ -89,8 +90,7 @@ def _weights(context: Context, description: str, step: Weights) -> Outcome:
         "chat_template": tokenizer.chat_template,
         "special": [tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.unknown],
     }
-    read_from = [step.location] if step.template is None else [step.location, step.template]
-    return sha256([digest for location in read_from for digest in context.files.digests[location]]), {
+    return sha256([digest for location in locations_of(step) for digest in context.files.digests[location]]), {
         "tokenizer": sha256(cast(Json, read_as)),
         "context": model.config.context,
         "config": asdict(model.config),

@@ -15,7 +15,8 @@ from compiler.program.decoder import parameter_shapes
 from compiler.program.objectives import supervised
 from compiler.program.optimizer import Optimizer, adamw, schedule
 from compiler.program.step import TrainStep, make_train_step
-from compiler.steps import Pack, Result, Schedule, Train, Weights
+from compiler.stages import AdamW, Schedule
+from compiler.steps import Pack, Result, Train, Weights
 from compiler.values import ModelPoint, Moment
 from runtime.data import batches as data_batches
 from runtime.data.packed import load_packing
@@ -105,10 +106,14 @@ def _program(
 ) -> tuple[Optimizer, TrainStep]:
     """The optimizer and the compiled step; stages that differ in nothing of it share one compilation."""
     updates: int = packed["updates"]
+    assert isinstance(step.optimizer, AdamW)
+    assert step.schedule.kind != "wsd"
     chosen, shape, warmup = step.optimizer, step.schedule, _warmup(step.schedule, packed)
     name = (config, step.precision, chosen, shape, warmup, updates, step.max_grad_norm)
     if name not in context.programs:
-        rate = schedule(shape.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final)))
+        rate = schedule(
+            step.schedule.kind, float(Fraction(chosen.lr)), updates, float(warmup), float(Fraction(shape.final))
+        )
         optimizer = adamw(
             rate,
             b1=float(Fraction(chosen.b1)),
