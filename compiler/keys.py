@@ -14,17 +14,18 @@ from pydantic import BaseModel
 from compiler import operations
 from compiler.identity import Json, sha256
 from compiler.plan import Plan
+from compiler.stages import asked_by, prompts_of
 from compiler.steps import AnyStep, DataStep, Pack, Read, Respond, Result, Step, Tokenize, Train, Transform, Weights
-from compiler.values import EXECUTION, REMARK, RETENTION, Measure, ModelPoint, Moment
+from compiler.values import EXECUTION, REMARK, RETENTION, ModelPoint, Moment
 
 REVISIONS = {
     "read": 1,
     "transform": 2,
-    "weights": 1,
-    "tokenize": 2,
+    "weights": 2,
+    "tokenize": 3,
     "survey": 1,
     "order": 2,
-    "pack": 2,
+    "pack": 3,
     "train": 2,
     "respond": 1,
     "score": 1,
@@ -73,6 +74,11 @@ def _unordered(value: Json) -> Json:
             return [_unordered(item) for item in value]
         case _:
             return value
+
+
+def computed(value: BaseModel) -> Json:
+    """A part of a step as JSON, in the way in which keys take it."""
+    return _unordered(_computed(value))
 
 
 def description_key(step: AnyStep) -> str:
@@ -128,13 +134,14 @@ class Keys:
         if any(location not in files for location in read):
             return None
         replaced = {location: sha256(list(files[location])) for location in read}
-        point = asked_point(step)
-        if point is not None and isinstance(self.plan.steps[point.step], Train):
-            update = self.update(point.step, point.at)
-            if update is None:
-                return None
-            step = _asked_at(step, update)
-        body = computation(step)
+        updates: dict[ModelPoint, int] = {}
+        for point in points_of(step):
+            if isinstance(self.plan.steps[point.step], Train):
+                update = self.update(point.step, point.at)
+                if update is None:
+                    return None
+                updates[point] = update
+        body = cast(dict[str, Json], _at_updates(computation(step), updates))
         for holder in (body, body.get("operation")):
             if isinstance(holder, dict) and isinstance(named := holder.get("files"), list):
                 holder["files"] = cast(list[Json], sorted(chain(*(files[cast(str, each)] for each in named))))
@@ -155,8 +162,7 @@ class Keys:
             case Tokenize():
                 return description == step.weights
             case Transform() | Respond():
-                point = asked_point(step)
-                return description == step.weights and (point is None or description != point.step)
+                return description == step.weights and all(point.step != description for point in points_of(step))
             case _:
                 return False
 
@@ -170,28 +176,34 @@ class Keys:
         return result.facts["tokenizer"] if tokenizer_only else result.content
 
 
-def asked_point(step: AnyStep) -> ModelPoint | None:
-    """The weights that a step asks, without training them."""
+def points_of(step: AnyStep) -> tuple[ModelPoint, ...]:
+    """The weights that a step takes: what it asks, trains on or scores with."""
     match step:
         case Respond():
-            return step.model
+            return (step.model,)
         case Transform():
-            return None if step.asks is None else step.asks.point
+            return () if step.asks is None or step.asks.point is None else (step.asks.point,)
+        case Train():
+            judges = () if step.reward is None else (asked.point for asked in asked_by(step.reward))
+            return tuple(point for point in (step.model, step.base, *judges) if point is not None)
         case _:
-            return None
+            return ()
 
 
-def _asked_at(step: AnyStep, update: int) -> AnyStep:
-    """The same step with the point of the model that it asks as an update: `end` and `100%` are one point."""
-    at = Moment(kind="quantity", value=Measure(count=str(update), unit="steps"))
-    match step:
-        case Respond():
-            return step.model_copy(update={"model": step.model.model_copy(update={"at": at})})
-        case Transform() if step.asks is not None and step.asks.point is not None:
-            asked = step.asks.model_copy(update={"point": step.asks.point.model_copy(update={"at": at})})
-            return step.model_copy(update={"operation": step.operation.model_copy(update={"model": asked})})
+def _at_updates(value: Json, updates: Mapping[ModelPoint, int]) -> Json:
+    """`value` with the points of models as updates: `end` and `100%` are one point."""
+    if not updates:
+        return value
+    match value:
+        case dict() if value.keys() == ModelPoint.model_fields.keys():
+            update = updates.get(ModelPoint.model_validate(value))
+            return value if update is None else {"step": value["step"], "at": update}
+        case dict():
+            return {key: _at_updates(item, updates) for key, item in value.items()}
+        case list():
+            return [_at_updates(item, updates) for item in value]
         case _:
-            raise AssertionError(f"a {step.kind} step asks no model")
+            return value
 
 
 def locations_of(step: AnyStep) -> tuple[str, ...]:
@@ -203,6 +215,8 @@ def locations_of(step: AnyStep) -> tuple[str, ...]:
             return tuple(each for each in (location, tokenizer, template) if each is not None)
         case Transform(operation=operation):
             return operations.locations_of(operation)
+        case Train(reward=reward) if reward is not None:
+            return tuple(dict.fromkeys(prompts_of(reward)))
         case _:
             return ()
 
@@ -224,17 +238,35 @@ def update_at(moment: Moment, packed: Mapping[str, Any]) -> int:
     """The first update at or past a moment, of a stage with the facts of its `pack` step.
 
     `packed` holds `updates` and, by update, the running totals `cumulative_tokens`, `cumulative_trained_tokens` and
-    `cumulative_examples`. A quantity past the end gives the end.
+    `cumulative_examples`, of examples that begin there. A quantity past the end gives the end.
     """
     updates: int = packed["updates"]
     match moment.kind, moment.value:
         case "fraction", str(value):
-            return ceil(Fraction(value) * updates)
+            return min(ceil(Fraction(value) * updates), updates)
         case "quantity", value if value is not None and not isinstance(value, str):
             count = Fraction(value.count)
             if value.unit == "steps":
                 return min(ceil(count), updates)
-            totals: list[int] = packed[f"cumulative_{value.unit.replace(' ', '_')}"]
+            totals: list[int] = packed[f"cumulative_{_named(value.unit)}"]
             return next((index + 1 for index, total in enumerate(totals) if total >= count), updates)
         case _:
             return updates
+
+
+def until(moment: Moment, unit: str, packed: Mapping[str, Any]) -> int:
+    """What a stage holds up to a moment, in tokens, trained tokens or examples."""
+    update = update_at(moment, packed)
+    if update == packed["updates"]:
+        return total_of(unit, packed)
+    return packed[f"cumulative_{_named(unit)}"][update - 1] if update else 0
+
+
+def total_of(unit: str, packed: Mapping[str, Any]) -> int:
+    """What a stage holds in all, with the facts of its `pack` step."""
+    return packed["updates" if unit == "steps" else _named(unit)]
+
+
+def _named(unit: str) -> str:
+    """What facts call a unit. Who counts prompts counts examples."""
+    return "examples" if unit == "prompts" else unit.replace(" ", "_")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from compiler.keys import Keys, locations_of
+from compiler.keys import Keys
 from compiler.plan import Plan
 from compiler.steps import Pack, Transform, Weights
 from compiler.values import Frozen
@@ -63,7 +63,8 @@ class Lock(Frozen):
     locations: dict[str, PinnedLocation] = Field(default_factory=dict[str, PinnedLocation])
     """By location, as the spec writes it."""
     models: dict[str, PinnedModel] = Field(default_factory=dict[str, PinnedModel])
-    """By the location of the weights, and of a template that isn't their own."""
+    """By the location of the weights, or the name of random ones, with that of a tokenizer and a template of their
+    own."""
     rows: dict[str, PinnedRows] = Field(default_factory=dict[str, PinnedRows])
     """By the description key of the transform."""
     streams: dict[str, PinnedStream] = Field(default_factory=dict[str, PinnedStream])
@@ -82,7 +83,8 @@ def make_lock(plan: Plan, keys: Keys, locations: Mapping[str, PinnedLocation]) -
         facts = result.facts
         match step:
             case Weights():
-                named = " with ".join(locations_of(step))
+                origin = step.name if step.location is None else step.location
+                named = " with ".join(each for each in (origin, step.tokenizer, step.template) if each is not None)
                 models[named] = PinnedModel(tokenizer=facts["tokenizer"], config=facts["config"])
             case Transform() if step.asks is not None:
                 asked = step.asks.api or step.asks.name

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from compiler.steps import Step, TaggedStep
-from compiler.values import Frozen, ModelPoint
+from compiler.values import END, Frozen, ModelPoint, Moment
 
 Kind = TypeVar("Kind", bound=Step)
 
@@ -18,6 +18,8 @@ class PlannedStage(Frozen):
 
     name: str
     train: str
+    end: Moment = END
+    """Where the arm leaves the run of the train step: at its end, or at `until`."""
     factor: str | None = None
     """The factor of a matrix that it comes from."""
 
@@ -28,6 +30,9 @@ class PlannedArm(Frozen):
     name: str
     seed: int | None
     weights: str
+    """The `weights` step that says the shape, the tokenizer and the chat template."""
+    start: str
+    """The `weights` step that the flow begins with: the same, but for random weights, which follow a seed."""
     template_args: dict[str, str]
     stages: tuple[PlannedStage, ...]
     levels: dict[str, str] = Field(default_factory=dict)
@@ -35,7 +40,9 @@ class PlannedArm(Frozen):
 
     @property
     def final(self) -> ModelPoint:
-        return ModelPoint(step=self.stages[-1].train if self.stages else self.weights)
+        if not self.stages:
+            return ModelPoint(step=self.start)
+        return ModelPoint(step=self.stages[-1].train, at=self.stages[-1].end)
 
 
 class PlannedMatch(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -68,6 +69,7 @@ class Group(Frozen):
     lr: str | None
     """The share of the stage's learning rate; None for all of it. Zero: frozen, without optimizer state."""
     weight_decay: str | None
+    place: str = Field(default="", json_schema_extra=REMARK)
 
 
 class Supervised(Frozen):
@@ -90,7 +92,7 @@ class GRPO(Frozen):
     epsilon_high: str
     advantage: Literal["grpo", "dr_grpo"]
     iterations: int
-    """Updates on each batch of answers."""
+    """Updates of the optimizer on each batch of answers. A step of the stage is a batch, so all of them."""
     truncated: Literal["train", "mask"]
     """What becomes of answers that were cut off at `max_tokens`: they count like others, or have no loss."""
 
@@ -123,8 +125,8 @@ class JudgeReward(Frozen):
     model: Asked
     prompt: str
     """The location of the file with what the judge is asked."""
-    low: int
-    high: int
+    low: str
+    high: str
 
 
 class PatternReward(Frozen):
@@ -136,12 +138,13 @@ class PatternReward(Frozen):
 
 
 class PlugInReward(Frozen):
-    """What an installed plug-in says."""
+    """What an installed plug-in says: the word of its entry point, and its version."""
 
     kind: Literal["plug_in"] = "plug_in"
     name: str = Field(json_schema_extra=REMARK)
     plug_in: str
-    revision: int
+    version: str
+    """Of its package, and the start of the SHA-256 of its module (see `dsl.declarations.reward_plug_ins`)."""
 
 
 class SumReward(Frozen):
@@ -154,3 +157,27 @@ class SumReward(Frozen):
 
 Reward: TypeAlias = Annotated[JudgeReward | PatternReward | PlugInReward | SumReward, Field(discriminator="kind")]
 SumReward.model_rebuild()
+
+
+def asked_by(reward: Reward) -> Iterator[Asked]:
+    """The models that a reward asks."""
+    match reward:
+        case JudgeReward(model=model):
+            yield model
+        case SumReward(terms=terms):
+            for _, term in terms:
+                yield from asked_by(term)
+        case _:
+            return
+
+
+def prompts_of(reward: Reward) -> Iterator[str]:
+    """The locations of the files with what its judges are asked."""
+    match reward:
+        case JudgeReward(prompt=prompt):
+            yield prompt
+        case SumReward(terms=terms):
+            for _, term in terms:
+                yield from prompts_of(term)
+        case _:
+            return

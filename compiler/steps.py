@@ -15,16 +15,15 @@ from compiler.operations import Asked, Exclude, ModelMade, Operation
 from compiler.stages import (
     Adapter,
     Group,
-    JudgeReward,
     Objective,
     Optimizer,
     Reward,
     Rollout,
     Schedule,
-    SumReward,
     Supervised,
+    asked_by,
 )
-from compiler.values import REMARK, RETENTION, Frozen, Measure, ModelPoint, Moment, Share
+from compiler.values import END, EXECUTION, REMARK, RETENTION, Frozen, Measure, ModelPoint, Moment, Share
 
 
 class PartOf(Frozen):
@@ -207,6 +206,20 @@ class Pack(Step):
     batch: Measure
     updates: int | None
     """Where the stage's length is in updates: how many; the order then holds at least as much."""
+    pairs: bool = False
+    """Whether an example is two answers to one prompt: each has at most `sequence` tokens, and a row holds twice."""
+    reserved: int = 0
+    """Of the sequence, what stays free behind a prompt for its answer."""
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a row of the data may have, or either side of a pair."""
+        return self.sequence - self.reserved
+
+    @property
+    def width(self) -> int:
+        """The most tokens of a row of a batch."""
+        return self.longest * (2 if self.pairs else 1)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -232,34 +245,28 @@ class Train(Step):
     reward: Reward | None = None
     rollout: Rollout | None = None
     seed: int = 0
-    """Of what is drawn while training: an adapter's first values, dropout, answers."""
+    """Of an adapter's first values and of dropout; 0 where neither is drawn."""
+    sampling_seed: int = 0
+    """Of the answers that are sampled; 0 where none are."""
     optimizer: Optimizer
     schedule: Schedule
     max_grad_norm: str | None
     precision: Literal["float32", "bfloat16"]
     checkpoint: tuple[Moment, ...] = Field(default=(), json_schema_extra=RETENTION)
-    """Where weights are kept beside the end."""
+    """Where weights are kept beside `ends`."""
+    ends: tuple[Moment, ...] = Field(default=(END,), json_schema_extra=RETENTION)
+    """Where the stages end that this is the run of: at its own end, or at an earlier point. Weights are kept there, and
+    nothing is trained past the last point that is kept or asked for."""
+    on_spike: Literal["warn", "stop"] = Field(default="warn", json_schema_extra=EXECUTION)
+    """What becomes of a run whose loss or gradient norm jumps far above what it was."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
         base = None if self.base is None else self.base.step
         judges = () if self.reward is None else asked_by(self.reward)
-        steps = (self.model.step, self.weights, self.pack, base, self.reference, *judges)
+        asked = (step for each in judges if each.point is not None for step in (each.point.step, each.weights))
+        steps = (self.model.step, self.weights, self.pack, base, self.reference, *asked)
         return tuple(dict.fromkeys(step for step in steps if step is not None))
-
-
-def asked_by(reward: Reward) -> Iterator[str]:
-    """The steps of our own models that a reward asks."""
-    match reward:
-        case JudgeReward(model=model) if model.point is not None:
-            yield model.point.step
-            if model.weights is not None:
-                yield model.weights
-        case SumReward(terms=terms):
-            for _, term in terms:
-                yield from asked_by(term)
-        case _:
-            return
 
 
 class Respond(Step):
@@ -270,7 +277,10 @@ class Respond(Step):
     weights: str
     method: Literal["choice", "loss", "pairs"]
     items: tuple[str, ...]
-    """`read` steps for choice, `tokenize` steps for loss and for pairs (the reference of DPO)."""
+    """`read` steps for choice, `tokenize` steps for loss; for pairs (the reference of DPO) the `order` step that they
+    are used in: of its rows each is asked once."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """A reference is computed as what is held to it: rounding would tell them apart else."""
     template_args: dict[str, str] = Field(default_factory=dict[str, str])
 
     @property
@@ -300,11 +310,18 @@ class PlannedPoint(Frozen):
     stage: str | None
     moment: Moment
     """Of `stage`; the fraction 0 is its input."""
+    end: Moment = END
+    """Where the arm leaves the stage's run: its end, or `until`."""
     last: bool
     """Whether `stage` is the arm's last."""
     train: str | None
     """The stage's train step."""
     score: str
+
+    @property
+    def fires(self) -> Moment:
+        """The moment of the train step's run."""
+        return self.end if self.moment == END else self.moment
 
 
 class PlannedClaim(Frozen):

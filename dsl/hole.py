@@ -24,6 +24,7 @@ class Hole:
     __getattr__ = __bool__ = __iter__ = __len__ = __contains__ = __getitem__ = _stop
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __hash__ = _stop  # pyright: ignore[reportAssignmentType]
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stop
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = _stop
     __str__ = __format__ = _stop  # pyright: ignore[reportAssignmentType]
     __class__ = property(_stop)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 

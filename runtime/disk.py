@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +41,14 @@ def write_atomically(path: Path, data: bytes) -> None:
 def rename(source: Path, target: Path) -> None:
     """Renames within a folder, for good: the folder is synced."""
     source.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def sync_tree(folder: Path) -> None:
     """Brings all files and folders below `folder`, and itself, to the disk."""
     paths = [Path(place, name) for place, _, names in os.walk(folder) for name in ("", *names)]
     with ThreadPoolExecutor(_SYNCS) as pool:  # file systems do many at once in the time of one
-        list(pool.map(_sync, paths))
+        list(pool.map(sync, paths))
 
 
 def remove(folder: Path) -> None:
@@ -58,16 +58,19 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def contents(folder: Path) -> Contents:
-    """What is in a folder, but for its mark and for folders inside it that have a mark and answer for themselves."""
-    found: Contents = {}
+def contents(folder: Path, mine: Callable[[str], bool] = lambda name: True) -> Contents:
+    """What is in a folder, but for its mark and for folders inside it that have a mark and answer for themselves.
+
+    `mine` chooses among the files by their path in the folder.
+    """
+    paths: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not Path(place, name, MARK).exists())
-        for name in sorted(names):
-            path = Path(place, name)
-            if path != folder / MARK:
-                found[path.relative_to(folder).as_posix()] = (path.stat().st_size, _checksum(path))
-    return found
+        paths += (Path(place, name) for name in sorted(names))
+    names = [name for path in paths if path != folder / MARK and mine(name := path.relative_to(folder).as_posix())]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a checksum leaves Python's lock to others
+        found = pool.map(lambda name: ((folder / name).stat().st_size, _checksum(folder / name)), names)
+        return dict(zip(names, found, strict=True))
 
 
 SMALL = 1 << 20
@@ -79,8 +82,10 @@ def damage(folder: Path, expected: Mapping[str, tuple[int, int]], *, checksums: 
 
     Sizes are compared, and checksums of small files; those of all files if asked.
     """
-    for name, (size, checksum) in expected.items():
-        path = folder / name
+
+
+    def of_file(name: str) -> str | None:
+        (size, checksum), path = expected[name], folder / name
         try:
             found = path.stat().st_size
             if found != size:
@@ -89,7 +94,12 @@ def damage(folder: Path, expected: Mapping[str, tuple[int, int]], *, checksums: 
                 return f"the bytes of {name} have changed"
         except FileNotFoundError:
             return f"{name} is missing"
-    return None
+        return None
+
+    if not checksums:
+        return next((wrong for wrong in map(of_file, expected) if wrong is not None), None)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a checksum leaves Python's lock to others
+        return next((wrong for wrong in pool.map(of_file, expected) if wrong is not None), None)
 
 
 @contextmanager
@@ -164,7 +174,8 @@ def _number(error: BaseException) -> int | None:
     return None if behind is None else _number(behind)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Brings a file, or a folder's list of names, to the disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -11,7 +11,7 @@ from compiler.lock import PinnedFile, PinnedLocation
 from compiler.plan import Plan
 from compiler.steps import AnyStep, Weights
 from runtime.errors import UserError
-from runtime.located import Place, is_remote, locate, locate_weights
+from runtime.located import Place, is_remote, locate, locate_tokenizer, locate_weights
 from runtime.weights.location import resolve
 
 
@@ -70,6 +70,12 @@ class Files:
             return resolve(location, self.root)
         return self._place(location, lambda: locate_weights(location, self.root)).whole()
 
+    def tokenizer(self, location: str) -> Path:
+        """The file or folder that a tokenizer is read from; otherwise as `model`."""
+        if not is_remote(location):
+            return resolve(location, self.root)
+        return self._place(location, lambda: locate_tokenizer(location, self.root)).whole()
+
     def _place(self, location: str, find: Callable[[], Place]) -> Place:
         if location not in self._places:  # a plan of another day
             place = find()
@@ -84,6 +90,8 @@ class Files:
     def _locate(self, step: AnyStep, location: str) -> Place:
         if isinstance(step, Weights) and location == step.location:
             return locate_weights(location, self.root)
+        if isinstance(step, Weights) and location == step.tokenizer:
+            return locate_tokenizer(location, self.root)
         return locate(location, self.root, allow_outside=self.allow_outside)
 
     def _look_up(self, location: str, place: Place) -> None:

@@ -71,6 +71,25 @@ def locate_weights(location: str, root: Path) -> Place:
     return _remote(location, of_weights=True)
 
 
+_OF_TOKENIZER = frozenset(
+    ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json")
+)
+
+
+def locate_tokenizer(location: str, root: Path) -> Place:
+    """What a model's tokenizer is read from: of a folder, the files beside the weights; errors as of weights."""
+    place = locate_weights(location, root)
+    files = tuple(file for file in place.files if Path(file.name).name in _OF_TOKENIZER)
+    if not files or len(place.files) == 1:
+        return place
+
+    def whole() -> Path:
+        paths = [file.fetch() for file in files]
+        return paths[0].parent
+
+    return Place(files, whole, place.revision)
+
+
 def is_remote(location: str) -> bool:
     """Whether a location is on another machine."""
     return "://" in location and not location.startswith(PACKAGE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from compiler.passes.figures import figures
 from compiler.passes.source import PlannedSource
 from compiler.passes.verify import Problem, verify
 from compiler.plan import Plan
-from compiler.steps import AnyStep, DataStep, Pack, Tokenize, Train, Transform
+from compiler.steps import AnyStep, DataStep, Pack, Respond, Tokenize, Train, Transform
 from dsl.declarations.base import Place
 from dsl.declarations.models import Model
 from dsl.declarations.studies import Study
 from runtime.errors import UserError
 from runtime.steps.context import Context
-from runtime.steps.data import run_data
+from runtime.steps.data import held_until, run_data
 from runtime.steps.kept import train_if_needed
 from runtime.stopping import Stopped
 
@@ -48,7 +49,7 @@ class Planned:
         """`plan --json`."""
         keys = self.step_keys
         done = {each for each, key in keys.items() if key is not None and self.context.store.find(key) is not None}
-        return figures(self.plan, self.context.keys, keys, done)
+        return figures(self.plan, self.context.keys, keys, done, partial(held_until, self.context))
 
 
 def plan_with_data(
@@ -97,10 +98,10 @@ def _run_data_steps(context: Context, places: Container[str], *, ask: bool) -> l
         if context.stop.is_set():
             raise Stopped
         try:
-            if isinstance(step, Train) and ask:
+            if isinstance(step, Train | Respond) and ask:
                 waiting = _waiting(context)
                 if description in waiting:
-                    train_if_needed(context, waiting, description, step)
+                    _make_model(context, waiting, description, step)
             elif isinstance(step, DataStep):
                 if _asks(step) and not ask:
                     result = context.store.find(context.key(description))
@@ -115,13 +116,23 @@ def _run_data_steps(context: Context, places: Container[str], *, ask: bool) -> l
     return errors
 
 
+def _make_model(context: Context, waiting: Mapping[str, AnyStep], description: str, step: Train | Respond) -> None:
+    """Trains a model that is asked, or what it is held to while it trains."""
+    if isinstance(step, Train):
+        train_if_needed(context, waiting, description, step)
+    else:
+        from runtime.steps.evaluations import run_respond
+
+        ensure(context, description, step, run_respond)
+
+
 def _asks(step: AnyStep) -> bool:
     """Whether a step asks a model, so that planning leaves it open."""
     return isinstance(step, Transform) and step.asks is not None
 
 
 def _waiting(context: Context) -> dict[str, AnyStep]:
-    """The steps that ask a model and aren't done, and the train steps that make those models."""
+    """The steps that ask a model and aren't done, the train steps that make those models, and their references."""
     steps, waiting = context.keys.plan.steps, dict[str, AnyStep]()
     wanted: set[str] = set()
     for description, step in reversed(steps.items()):
@@ -132,7 +143,7 @@ def _waiting(context: Context) -> dict[str, AnyStep]:
         elif description not in wanted:
             continue
         waiting[description] = step
-        wanted.update(each for each in step.inputs if isinstance(steps[each], Train))
+        wanted.update(each for each in step.inputs if isinstance(steps[each], Train | Respond))
     return waiting
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from compiler.keys import description_key, update_at
+from compiler.keys import description_key
 from compiler.steps import AnyStep, Train
-from compiler.values import END, Measure, Moment, Share
+from compiler.values import Measure, Share
 from dsl.declarations.base import Declaration, Place
-from dsl.values import Amount, Point, Quantity
+from dsl.values import Amount, Quantity
 
 
 class UnbuiltError(Exception):
@@ -39,8 +39,14 @@ class Consumer:
     reasoning: Literal["train", "mask"] = "train"
 
     def trains(self, format_: str) -> str:
-        """The loss for a source of a format."""
+        """The loss for a source of a format. Preferences and prompts are about the answer, whatever is written."""
+        if format_ in ("preference", "prompts"):
+            return "completion"
         return self.loss or ("all" if format_ == "documents" else "assistant")
+
+    def reasons(self, format_: str) -> Literal["train", "mask"]:
+        """What becomes of reasoning in a source of a format. Documents and prompts have none."""
+        return "train" if format_ in ("documents", "prompts") else self.reasoning
 
 
 @dataclass
@@ -60,13 +66,15 @@ class Build:
     def add(self, step: AnyStep) -> str:
         """The description key of `step`, which is in the plan from now on.
 
-        Who shares a train step shares what it keeps.
+        Who shares a train step shares what it keeps, and how far it is trained.
         """
         key = description_key(step)
         known = self.steps.setdefault(key, step)
         if isinstance(step, Train) and isinstance(known, Train):
             kept = tuple(dict.fromkeys((*known.checkpoint, *step.checkpoint)))
-            self.steps[key] = known.model_copy(update={"checkpoint": kept})
+            ends = tuple(dict.fromkeys((*known.ends, *step.ends)))
+            strictest = "stop" if "stop" in (known.on_spike, step.on_spike) else "warn"
+            self.steps[key] = known.model_copy(update={"checkpoint": kept, "ends": ends, "on_spike": strictest})
         return key
 
     def location(self, location: str) -> str:
@@ -101,38 +109,3 @@ def measure_or_fraction(value: Quantity | Fraction) -> Measure | str:
 
 def share(amount: Amount) -> Share:
     return Share(kind=amount.kind, value=None if amount.value is None else measure_or_fraction(amount.value))
-
-
-def moment(point: Point) -> Moment:
-    """A point that fires once. `start` is the fraction 0: the stage's input."""
-    match point.kind, point.value:
-        case "fraction" | "quantity", Fraction() | Quantity() as value:
-            return Moment(kind=point.kind, value=measure_or_fraction(value))
-        case "start", _:
-            return Moment(kind="fraction", value="0")
-        case _:
-            return Moment(kind="end")
-
-
-def moments(build: Build, pack: str, points: Iterable[Point]) -> list[Moment]:
-    """The moments of a stage with a given `pack` step. `every` is without the start and with the end; one in steps or
-    tokens waits for the data."""
-    found: dict[Moment, None] = {}
-    for point in points:
-        for each in _repeated(build.packed.get(pack), point.value) if point.every else [moment(point)]:
-            found[END if each == Moment(kind="fraction", value="1") else each] = None
-    return list(found)
-
-
-def _repeated(facts: Mapping[str, Any] | None, period: Fraction | Quantity | None) -> list[Moment]:
-    if isinstance(period, Fraction):
-        return [Moment(kind="fraction", value=str(period * number)) for number in range(1, int(1 / period) + 1)] + [END]
-    assert isinstance(period, Quantity)
-    if facts is None:
-        return [END]
-    total = facts["updates"] if period.unit == "steps" else facts[period.unit.replace(" ", "_")]
-    moments = [
-        Moment(kind="quantity", value=Measure(count=str(period.count * number), unit=period.unit))
-        for number in range(1, int(total / period.count) + 1)
-    ]
-    return [each for each in moments if update_at(each, facts) < facts["updates"]] + [END]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from compiler import operations
 from compiler.passes import transforms  # as a module: an operation may refer to further sources
 from compiler.passes.build import Build, Consumer, bare, measure, share
 from compiler.steps import MixOf, Order, Pack, PartOf, PhaseOf, Read, Tokenize, Transform
-from compiler.values import Share
+from compiler.values import Measure, Share
 from dsl.declarations.data import Mix, Part, Source, SourceView
-from dsl.declarations.training import Train
+from dsl.declarations.training import DPO, GRPO, Train
 from dsl.declarations.transforms import Transform as Declared
+from dsl.values import Quantity
 
 
 def tokenized(build: Build, view: SourceView, consumer: Consumer) -> str:
@@ -25,7 +27,7 @@ def tokenized(build: Build, view: SourceView, consumer: Consumer) -> str:
             format=format_,
             weights=consumer.weights,
             loss=consumer.trains(format_),
-            reasoning=consumer.reasoning,
+            reasoning=consumer.reasons(format_),
             template_args=consumer.template_args,
         )
     )
@@ -46,6 +48,8 @@ def packed(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             overlong=stage.overlong,
             batch=measure(stage.batch),
             updates=int(stage.for_.count) if stage.for_ is not None and stage.for_.unit == "steps" else None,
+            pairs=isinstance(stage.objective, DPO),
+            reserved=0 if stage.rollout is None else stage.rollout.max_tokens,
         )
     )
 
@@ -126,7 +130,7 @@ def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             name=data.name,
             place=build.place(stage, "data") if isinstance(data, SourceView) else build.place(data),
             mix=mix.model_copy(update={"max_epochs": str(cap)}),
-            length=None if stage.for_ is None else measure(stage.for_),
+            length=None if stage.for_ is None else of_prompts(stage, stage.for_),
             sequence=int(stage.sequence.count),
             batch=measure(stage.batch),
             seed=seed,
@@ -134,6 +138,13 @@ def _order(build: Build, stage: Train, consumer: Consumer, seed: int, use: int) 
             use=use,
         )
     )
+
+
+def of_prompts(stage: Train, quantity: Quantity) -> Measure:
+    """A length or a point of a stage, its completions counted by their prompts: a group of answers is never parted."""
+    if quantity.unit == "completions" and isinstance(stage.objective, GRPO):
+        return Measure(count=str(ceil(quantity.count / stage.objective.group)), unit="prompts")
+    return measure(quantity)
 
 
 def _mix(build: Build, mix: Mix, consumer: Consumer) -> MixOf:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.passes.build import Build, Consumer, UnbuiltError, bare, moments, place_of
+from compiler.passes.build import Build, Consumer, UnbuiltError, bare, place_of
 from compiler.passes.data import tokenized
 from compiler.passes.items import items_of, members
+from compiler.passes.points import START, of_arm
 from compiler.plan import PlannedArm
 from compiler.steps import PlannedPoint, Respond, Score, Train
 from compiler.values import END, ModelPoint, Moment
@@ -12,8 +13,6 @@ from dsl.declarations.data import SourceView
 from dsl.declarations.evals import Eval, Mean, Rate
 from dsl.declarations.studies import ScheduledEval
 from dsl.values import Point
-
-START = Moment(kind="fraction", value="0")
 
 
 def points(build: Build, arm: PlannedArm, scheduled: ScheduledEval) -> list[PlannedPoint]:
@@ -28,6 +27,7 @@ def points(build: Build, arm: PlannedArm, scheduled: ScheduledEval) -> list[Plan
                 eval=evaluation.name,
                 stage=None if stage is None else stage.name,
                 moment=when,
+                end=END if stage is None else stage.end,
                 last=index == max(len(arm.stages) - 1, 0),
                 train=None if stage is None else stage.train,
                 score=_score(build, evaluation, arm, _model(build, arm, index, when)),
@@ -46,21 +46,19 @@ def _moments(build: Build, arm: PlannedArm, when: tuple[Point, ...]) -> list[tup
     found: list[tuple[int, Moment]] = []
     for index, stage in enumerate(arm.stages):
         wanted = [point for point in when if (index == last if point.of is None else bare(point.of) == stage.name)]
-        train = build.steps[stage.train]
-        assert isinstance(train, Train)
-        found.extend((index, each) for each in moments(build, train.pack, wanted))
+        found.extend((index, each) for each in of_arm(build, stage, wanted))
     return found
 
 
 def _model(build: Build, arm: PlannedArm, index: int, when: Moment) -> ModelPoint:
     if not arm.stages:
-        return ModelPoint(step=arm.weights)
-    train = arm.stages[index].train
+        return arm.final
+    stage = arm.stages[index]
     if when == START:
-        step = build.steps[train]
+        step = build.steps[stage.train]
         assert isinstance(step, Train)
         return step.model
-    return ModelPoint(step=train, at=when)
+    return ModelPoint(step=stage.train, at=stage.end if when == END else when)
 
 
 def _score(build: Build, evaluation: Eval, arm: PlannedArm, model: ModelPoint) -> str:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from compiler import operations
-from compiler.keys import Keys
-from compiler.plan import Plan
-from compiler.program.config import DecoderConfig, parameter_count, training_flops
+from compiler.keys import Keys, until, update_at
+from compiler.passes.parameters import stage_flops, trained_parameters
+from compiler.plan import Plan, PlannedStage
+from compiler.program.config import DecoderConfig, parameter_count
+from compiler.stages import GRPO, asked_by
 from compiler.steps import Order, Pack, Survey, Tokenize, Train, Transform
+from compiler.values import END
 
 Figures = dict[str, Any]
 
 
-def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[str]) -> Figures:
+Held = Sequence[Sequence[int]]
+"""Examples, tokens and trained tokens of each source of a `pack` step."""
+
+Prefixes = Callable[[str, int], Held]
+"""What the first so many updates of a `pack` step hold."""
+
+
+def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[str], prefixes: Prefixes) -> Figures:
     """`plan --json`: steps with keys, sources, mixes and trains; numbers not known yet are null.
 
     Args:
@@ -22,6 +32,7 @@ def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[
         keys: results of the data steps so far.
         step_keys: the key of every step by description key, None where unknown.
         done: description keys of the steps whose results are there.
+        prefixes: looks into packed batches, for arms that leave a run before its end.
     """
     return {
         "spec": plan.spec,
@@ -37,9 +48,12 @@ def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[
             for description, step in plan.steps.items()
         ],
         "sources": [_source(plan, keys, description, step) for description, step in plan.of(Tokenize)],
-        "calls": [_calls(plan, keys, description, step) for description, step in plan.of(Transform) if step.asks],
+        "calls": [
+            *(_calls(plan, keys, description, step) for description, step in plan.of(Transform) if step.asks),
+            *(call for _, step in plan.of(Train) for call in _judge_calls(keys, step)),
+        ],
         "mixes": [_mix(plan, keys, step) for _, step in plan.of(Train)],
-        "trains": [_train(plan, keys, step_keys, description, step) for description, step in plan.of(Train)],
+        "trains": [_train(plan, keys, step_keys, description, step, prefixes) for description, step in plan.of(Train)],
     }
 
 
@@ -116,6 +130,20 @@ def _calls(plan: Plan, keys: Keys, description: str, step: Transform) -> Figures
     }
 
 
+def _judge_calls(keys: Keys, step: Train) -> Iterator[Figures]:
+    """What the judges of a stage's reward are asked: every answer, once if none of them is unreadable."""
+    completions = _rollouts(step, _facts(keys, step.pack)).get("completions")
+    for asked in () if step.reward is None else asked_by(step.reward):
+        yield {
+            "name": step.name,
+            "operation": "reward",
+            "model": asked.name,
+            "api": asked.api,
+            "calls": completions,
+            "made": None,
+        }
+
+
 def _ordered(plan: Plan, train: Train) -> tuple[str, Order]:
     pack = cast(Pack, plan.steps[train.pack])
     return pack.order, cast(Order, plan.steps[pack.order])
@@ -123,7 +151,8 @@ def _ordered(plan: Plan, train: Train) -> tuple[str, Order]:
 
 def _mix(plan: Plan, keys: Keys, train: Train) -> Figures:
     _, order = _ordered(plan, train)
-    packed, parts = _facts(keys, train.pack), _parts(plan, keys, train)
+    packed = _facts(keys, train.pack)
+    parts = _parts(plan, keys, train, packed["held"]) if packed else {}
     return {
         "name": order.name,
         "train": train.name,
@@ -137,12 +166,11 @@ def _mix(plan: Plan, keys: Keys, train: Train) -> Figures:
     }
 
 
-def _parts(plan: Plan, keys: Keys, train: Train) -> Figures:
+def _parts(plan: Plan, keys: Keys, train: Train, held: Held) -> Figures:
     """What the batches of a stage hold of each part. A split example counts where its first piece stands."""
     description, order = _ordered(plan, train)
-    packed, available = _facts(keys, train.pack), _facts(keys, description).get("available", [])
-    if not packed:
-        return {}
+    available = _facts(keys, description).get("available", [])
+    total = sum(tokens for _, tokens, _ in held)
     by_content = sorted(order.inputs, key=lambda tokens: keys.results[tokens].content)  # as the steps list them
     found = {
         tokens: {
@@ -150,14 +178,16 @@ def _parts(plan: Plan, keys: Keys, train: Train) -> Figures:
             "used_tokens": used,
             "used_examples": examples,
             "epochs": examples / there["examples"],
-            "share": used / packed["tokens"],
+            "share": used / total if total else 0.0,
         }
-        for tokens, there, (examples, used, _) in zip(by_content, available, packed["held"], strict=True)
+        for tokens, there, (examples, used, _) in zip(by_content, available, held, strict=True)
     }
     return {order.names[tokens]: found[tokens] for tokens in order.inputs}
 
 
-def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description: str, step: Train) -> Figures:
+def _train(
+    plan: Plan, keys: Keys, step_keys: dict[str, str | None], description: str, step: Train, prefixes: Prefixes
+) -> Figures:
     _, order = _ordered(plan, step)
     packed = _facts(keys, step.pack)
     weights = _facts(keys, step.weights)
@@ -167,6 +197,7 @@ def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description
         "key": step_keys[description],
         "seed": order.seed,
         "data": order.name,
+        "objective": step.objective.kind,
         "used_by": list(used_by(plan, description)),
         "updates": packed.get("updates"),
         "tokens": packed.get("tokens"),
@@ -174,19 +205,59 @@ def _train(plan: Plan, keys: Keys, step_keys: dict[str, str | None], description
         "padded": packed.get("padded"),
         "truncated": packed.get("truncated"),
         "cut": packed.get("cut"),
-        "flops": training_flops(config, packed["tokens"], packed["pairs"]) if config and packed else None,
+        "flops": _flops(config, step, packed) if config and packed else None,
         "parameters": parameter_count(config) if config else None,
+        "trained_parameters": trained_parameters(config, step) if config else None,
+        "branches": list(_branches(plan, keys, description, step, prefixes)),
+        **_rollouts(step, packed),
     }
+
+
+def _flops(config: DecoderConfig, step: Train, packed: Figures) -> int | None:
+    within: dict[str, int] = packed.get("pairs_within", {})
+    windowed = None if config.window is None else within.get(str(config.window))
+    return stage_flops(config, step, packed["tokens"], packed["pairs"], windowed)
+
+
+def _rollouts(step: Train, packed: Figures) -> Figures:
+    """Of a stage with rollouts: its prompts and how many answers are sampled."""
+    if not isinstance(step.objective, GRPO):
+        return {}
+    prompts = packed.get("examples")
+    return {"prompts": prompts, "completions": None if prompts is None else prompts * step.objective.group}
+
+
+def _branches(plan: Plan, keys: Keys, train: str, step: Train, prefixes: Prefixes) -> Iterator[Figures]:
+    """Where arms leave the run before its end: what they have read until there, of each part."""
+    packed = keys.results.get(step.pack)
+    for used, stage in _uses(plan, train):
+        if stage.end == END:
+            continue
+        if packed is None:
+            yield {"used_by": used, "updates": None, "tokens": None, "trained_tokens": None, "parts": {}}
+            continue
+        update = update_at(stage.end, packed.facts)
+        yield {
+            "used_by": used,
+            "updates": update,
+            "tokens": until(stage.end, "tokens", packed.facts),
+            "trained_tokens": until(stage.end, "trained tokens", packed.facts),
+            "parts": _parts(plan, keys, step, prefixes(step.pack, update)),
+        }
 
 
 def used_by(plan: Plan, train: str) -> Iterator[str]:
     """Where a train step stands: STUDY/ARM/STAGE (with @seed= where it isn't the first), or MODEL/STAGE."""
+    return (used for used, _ in _uses(plan, train))
+
+
+def _uses(plan: Plan, train: str) -> Iterator[tuple[str, PlannedStage]]:
     for study in plan.studies:
         for arm in study.arms:
             for stage in arm.stages:
                 if stage.train == train:
-                    yield f"{study.name}/{study.label(arm)}/{stage.name}"
+                    yield f"{study.name}/{study.label(arm)}/{stage.name}", stage
     for model in plan.models:
         for stage in model.stages:
             if stage.train == train:
-                yield f"{model.name}/{stage.name}"
+                yield f"{model.name}/{stage.name}", stage

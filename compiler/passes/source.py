@@ -41,7 +41,7 @@ def expand_source(spec: str, root: Path, view: SourceView, reader: Reader | None
     consumer = None if reader is None else _consumer(build, reader)
     rows = tuple(data.stages_of_rows(build, view, consumer))
     tokens = None
-    if consumer is not None and rows[-1][1] in ("documents", "chat"):
+    if consumer is not None:
         tokens = data.tokenized(build, view, consumer)
     return PlannedSource(Plan(spec=spec, root=str(root), steps=build.steps), build.places, rows, tokens)
 

@@ -51,7 +51,7 @@ def transformed(
             operation=operation,
             weights=None if used is None else used.weights,
             loss=None if used is None else used.trains(format_),
-            reasoning="train" if used is None else used.reasoning,
+            reasoning="train" if used is None else used.reasons(format_),
             template_args={} if used is None else used.template_args,
         )
     )
@@ -97,20 +97,20 @@ def _operation(build: Build, transform: declared.Transform, consumer: Consumer |
         case declared.System(files=files, chance=chance):
             return operations.System(files=_located(build, files), chance=str(chance))
         case declared.Sample(n=n):
-            model = _asked(build, transform.with_, transform.temperature, transform.max_tokens)
+            model = asked(build, transform.with_, transform.temperature, transform.max_tokens)
             return operations.Sample(model=model, n=n)
         case declared.Judge(as_=field, prompt=prompt, answers=answers):
-            model = _asked(build, transform.with_)
+            model = asked(build, transform.with_)
             return operations.Judge(model=model, field=field, prompt=build.location(prompt), answers=answers)
         case declared.Score(as_=field, prompt=prompt, scale=scale):
-            model, low, high = _asked(build, transform.with_), str(scale.low), str(scale.high)
+            model, low, high = asked(build, transform.with_), str(scale.low), str(scale.high)
             return operations.Score(model=model, field=field, prompt=build.location(prompt), low=low, high=high)
         case declared.Rewrite(turns=turns, prompt=prompt):
-            model = _asked(build, transform.with_, transform.temperature, transform.max_tokens)
+            model = asked(build, transform.with_, transform.temperature, transform.max_tokens)
             return operations.Rewrite(model=model, turns=turns, prompt=build.location(prompt))
         case declared.Generate():
             return operations.Generate(
-                model=_asked(build, transform.with_, transform.temperature, transform.max_tokens),
+                model=asked(build, transform.with_, transform.temperature, transform.max_tokens),
                 plan=None if transform.plan is None else build.location(transform.plan),
                 prompt=build.location(transform.prompt),
                 vars=transform.vars,
@@ -145,10 +145,10 @@ def _against(build: Build, overlap: Eval | SourceView, consumer: Consumer | None
         yield from items.items_of(build, overlap, consumer)
 
 
-def _asked(build: Build, model: Model, temperature: Fraction | None = None, max_tokens: int | None = None) -> Asked:
-    """A model that a transform asks; what the transform itself says of sampling goes before what the model says."""
+def asked(build: Build, model: Model, temperature: Fraction | None = None, max_tokens: int | None = None) -> Asked:
+    """A model that is asked; what a transform itself says of sampling goes before what the model says."""
     temperature = model.temperature if temperature is None else temperature
-    asked = Asked(
+    served = Asked(
         name=model.name,
         api=model.api,
         temperature=None if temperature is None else str(temperature),
@@ -158,11 +158,11 @@ def _asked(build: Build, model: Model, temperature: Fraction | None = None, max_
         price=None if model.price is None else (str(model.price.input.count), str(model.price.output.count)),
     )
     if model.api is not None:
-        return asked
-    # Transforms don't vary with a study's seeds: a model from a flow answers as it is with its own seed, else seed 0.
+        return served
+    # Who is asked doesn't vary with a study's seeds: a model from a flow answers as with its own seed, else with 0.
     arm = flows.arm(build, model.name, flows.untrained(model), 0, ("order",))
     own = {"point": arm.final, "weights": arm.weights, "template_args": arm.template_args}
-    return asked.model_copy(update=own)
+    return served.model_copy(update=own)
 
 
 def _located(build: Build, files: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
-from compiler.keys import Keys
+from compiler.keys import Keys, total_of, until, update_at
+from compiler.passes.parameters import idle_groups, parameter_paths, trained_parameters
 from compiler.plan import Plan, PlannedArm, PlannedMatch
-from compiler.steps import Pack, Respond, Survey, Train
-from compiler.values import Measure
+from compiler.program.config import DecoderConfig
+from compiler.steps import Pack, Report, Score, Survey, Train
+from compiler.values import END, Measure, Moment
+from dsl.diagnostics.suggest import nearest
 
 LEAST_UPDATES = 20
 """Fewer optimizer updates hardly train: a study of such a stage would measure nothing."""
@@ -47,23 +51,63 @@ def _stages(plan: Plan, keys: Keys) -> Iterator[Problem]:
                 "a smaller batch, a larger budget or a longer `for` gives more updates",
                 step.place,
             )
-        warmup = step.schedule.warmup
-        if isinstance(warmup, Measure) and _past_end(warmup, packed.facts):
-            yield Problem(
-                "MIX0403",
-                f"the warm-up of {step.name} takes {warmup.count} {warmup.unit}, longer than the stage",
-                "shorten the warm-up, or give it in percent",
-                step.place,
-            )
+        yield from _schedule(step, packed.facts)
         weights = keys.results.get(step.weights)
-        if weights is not None and pack.sequence > weights.facts["context"]:
-            context = weights.facts["context"]
+        if weights is None:
+            continue
+        context = weights.facts["context"]
+        if pack.sequence > context:
             yield Problem(
                 "MIX0404",
                 f"{step.name} has sequences of {pack.sequence} tokens, and the model was made for {context}",
                 f"write `sequence: {context} tokens` or less",
                 pack.place,
             )
+        if step.groups:
+            yield from _groups(step, DecoderConfig(**weights.facts["config"]))
+
+
+def _schedule(step: Train, facts: dict[str, Any]) -> Iterator[Problem]:
+    """A warm-up that is over before the stage is, and a decay that comes after it."""
+    warmup, decay = step.schedule.warmup, step.schedule.decay
+    if isinstance(warmup, Measure) and _past_end(warmup, facts):
+        yield Problem(
+            "MIX0403",
+            f"the warm-up of {step.name} takes {warmup.count} {warmup.unit}, longer than the stage",
+            "shorten the warm-up, or give it in percent",
+            step.place,
+        )
+    elif _part_of(warmup, facts) + _part_of(decay, facts) > 1:
+        yield Problem(
+            "MIX0403",
+            f"the warm-up and the decay of {step.name} are longer than the stage, both together",
+            "shorten one of them, or give them in percent",
+            step.place,
+        )
+
+
+def _part_of(length: Measure | str, facts: dict[str, Any]) -> Fraction:
+    if isinstance(length, str):
+        return Fraction(length)
+    return Fraction(length.count) / total_of(length.unit, facts)
+
+
+def _groups(step: Train, config: DecoderConfig) -> Iterator[Problem]:
+    """Groups that are of some parameters, and leave some to train."""
+    for group in idle_groups(config, step):
+        paths = parameter_paths(config)
+        near = nearest(group.paths, paths)
+        help = f"did you mean '{near}'?" if near else f"the parameters are {', '.join(paths)}"
+        if any(fnmatchcase(path, group.paths) for path in paths):
+            help = "earlier groups have all that it matches: put it before them, or leave it out"
+        yield Problem("MIX0408", f"no parameter belongs to the group '{group.paths}' of {step.name}", help, group.place)
+    if not trained_parameters(config, step):
+        yield Problem(
+            "MIX0408",
+            f"the groups of {step.name} freeze every parameter: nothing is trained",
+            "leave some to train",
+            step.groups[0].place,
+        )
 
 
 def _doses(plan: Plan, keys: Keys) -> Iterator[Problem]:
@@ -98,25 +142,33 @@ def _dose(plan: Plan, keys: Keys, arm: PlannedArm, match: PlannedMatch) -> int |
         packed = keys.results.get(train.pack)
         if packed is None:
             return None
-        total += packed.facts[match.unit]
+        total += until(stage.end, match.unit, packed.facts)
     return total or None
 
 
 def _moments(plan: Plan, keys: Keys) -> Iterator[Problem]:
-    """Evaluations at a quantity that their stage never reaches."""
-    for _, step in plan.of(Respond):
-        at = step.model.at
-        train = plan.steps[step.model.step]
-        if not isinstance(at.value, Measure) or not isinstance(train, Train):
-            continue
-        packed = keys.results.get(train.pack)
-        if packed is not None and _past_end(at.value, packed.facts):
-            yield Problem(
-                "MIX0406",
-                f"{step.name} at {at.value.count} {at.value.unit} never happens: {train.name} ends before",
-                "give an earlier point, or `end`",
-                step.place,
-            )
+    """Evaluations at a point that their stage never reaches, or that an arm leaves it before."""
+    for _, report in plan.of(Report):
+        for point in report.points:
+            train = None if point.train is None else plan.steps[point.train]
+            packed = keys.results.get(train.pack) if isinstance(train, Train) else None
+            if packed is None or train is None or point.moment == END:
+                continue
+            left = update_at(point.moment, packed.facts) > update_at(point.end, packed.facts)
+            if left or _past_end(point.moment.value, packed.facts):
+                score = cast(Score, plan.steps[point.score])
+                when = f"{train.name} ends before" if point.end == END else f"{point.arm} leaves {train.name} before"
+                yield Problem(
+                    "MIX0406",
+                    f"{score.name} at {_shown(point.moment)} never happens: {when}",
+                    "give an earlier point, or `end`",
+                    plan.steps[score.respond].place,
+                )
+
+
+def _shown(moment: Moment) -> str:
+    value = moment.value
+    return f"{value.count} {value.unit}" if isinstance(value, Measure) else f"{float(Fraction(value or 1)):.4g} of it"
 
 
 def _contamination(plan: Plan, keys: Keys) -> Iterator[Problem]:
@@ -134,6 +186,8 @@ def _contamination(plan: Plan, keys: Keys) -> Iterator[Problem]:
                 )
 
 
-def _past_end(quantity: Measure, facts: dict[str, Any]) -> bool:
-    total = facts["updates"] if quantity.unit == "steps" else facts[quantity.unit.replace(" ", "_")]
-    return Fraction(quantity.count) > total
+def _past_end(value: Measure | str | None, facts: dict[str, Any]) -> bool:
+    """Whether a quantity is more than a stage holds, or a share more than all of it."""
+    if isinstance(value, Measure):
+        return Fraction(value.count) > total_of(value.unit, facts)
+    return value is not None and Fraction(value) > 1

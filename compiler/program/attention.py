@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
-_SMALLEST_BLOCK = 128  # queries; smaller ones make the matrix products too small to be fast
-_MOST_BLOCKS = 8  # so that compile time doesn't grow with the length
+from compiler.program.blocked import Scores, blocked_attention
+from compiler.program.execution import ONE_DEVICE, Execution
+from compiler.program.kernels import expresses, fused_attention
 
 
-def attention(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
+def attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    segments: jax.Array,
+    *,
+    scale: float | None = None,
+    softcap: float | None = None,
+    window: int | None = None,
+    execution: Execution = ONE_DEVICE,
+) -> jax.Array:
     """Softmax attention in which a token sees itself and the earlier tokens of its own segment.
-
-    Queries are taken in blocks, each with the keys up to its own end: nearly half of the work, which the causal mask
-    would discard, isn't done.
 
     Args:
         query: `[rows, length, heads, head_size]`.
@@ -22,31 +33,54 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.
             `h // (heads // key_value_heads)` (grouped queries, arXiv:2305.13245).
         segments: int32 `[rows, length]`. Padding (0) is a segment like another: it sees only padding, and every
             token sees itself, so no row of the softmax is empty.
+        scale: what scores are multiplied by; None: `1 / sqrt(head_size)`.
+        softcap: scores then are `softcap * tanh(scores / softcap)`.
+        window: how many tokens back a token sees, itself among them; None: all.
+        execution: its mesh spreads rows and heads; its kernel computes them, where that can express the rest.
 
     Returns:
-        `[rows, length, heads, head_size]` in the dtype of `query`. Scores are scaled by `1 / sqrt(head_size)`; the
-        softmax is float32.
+        `[rows, length, heads, head_size]` in the dtype of `query`; the softmax is float32.
     """
-    length = query.shape[1]
-    block = max(_SMALLEST_BLOCK, -(-length // _MOST_BLOCKS))
-    places = jnp.arange(length, dtype=jnp.int32)
-    blocks: list[jax.Array] = []
-    for start in range(0, length, block):
-        end = min(start + block, length)
-        visible = (places[start:end, None] >= places[None, :end]) & (
-            segments[:, start:end, None] == segments[:, None, :end]
+    scaling = query.shape[-1] ** -0.5 if scale is None else scale
+    kernel = execution.kernel if expresses(execution.kernel, softcap, window) else "xla"
+
+    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
+        if kernel == "xla":
+            return blocked_attention(query, key, value, segments, Scores(scaling, softcap, window))
+        return fused_attention(
+            kernel, query, key, value, segments, scaling, softcap, window, interpreted=execution.interpreted
         )
-        blocks.append(masked_attention(query[:, start:end], key[:, :end], value[:, :end], visible))
-    return jnp.concatenate(blocks, axis=1)
+
+    if execution.mesh is None:
+        return local(query, key, value, segments)
+    heads = execution.axes("heads", query.shape[2])
+    if heads:
+        # A device has whole groups: key-value heads are repeated until the axis divides them.
+        repeats = math.lcm(key.shape[2], execution.count(heads)) // key.shape[2]
+        key, value = (x if repeats == 1 else jnp.repeat(x, repeats, axis=2) for x in (key, value))
+    rows = PartitionSpec(execution.axes("rows", query.shape[0]) or None)
+    spread = PartitionSpec(*rows, None, heads or None)
+    over = {"in_specs": (spread, spread, spread, rows), "out_specs": spread}
+    # Pallas's calls don't say over which axes their results vary.
+    return jax.shard_map(local, mesh=execution.mesh, check_vma=False, **over)(query, key, value, segments)
 
 
-def masked_attention(query: jax.Array, key: jax.Array, value: jax.Array, visible: jax.Array) -> jax.Array:
+def masked_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    visible: jax.Array,
+    *,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> jax.Array:
     """Softmax attention under a mask, for any number of queries and keys.
 
     Args:
         query: `[rows, queries, heads, head_size]`.
         key, value: `[rows, keys, key_value_heads, head_size]`.
         visible: bool `[rows, queries, keys]`; each query must see at least one key.
+        scale, softcap: see `attention`.
 
     Returns:
         `[rows, queries, heads, head_size]` in the dtype of `query`.
@@ -59,8 +93,15 @@ def masked_attention(query: jax.Array, key: jax.Array, value: jax.Array, visible
     stacked = stacked.reshape(rows, key_value_heads, -1, head_size)
     highest = jax.lax.Precision.HIGHEST
     scores = jnp.einsum("bkqd,bskd->bkqs", stacked, key, precision=highest, preferred_element_type=jnp.float32)
-    scores = scores.reshape(*grouped, keys) * head_size**-0.5
+    scores = scores.reshape(*grouped, keys) * (head_size**-0.5 if scale is None else scale)
+    if softcap is not None:
+        scores = softcapped(scores, softcap)
     weights = jax.nn.softmax(jnp.where(visible[:, None, None], scores, -jnp.inf), axis=-1).astype(value.dtype)
     weights = weights.reshape(rows, key_value_heads, -1, keys)
     mixed = jnp.einsum("bkqs,bskd->bkqd", weights, value, precision=highest).reshape(*grouped, head_size)
     return mixed.transpose(0, 3, 1, 2, 4).reshape(query.shape)
+
+
+def softcapped(x: jax.Array, cap: float) -> jax.Array:
+    """`cap * tanh(x / cap)` (arXiv:2408.00118): `x` where it is small, never beyond `cap`."""
+    return cap * jnp.tanh(x / cap)

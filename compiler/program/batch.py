@@ -26,3 +26,5 @@ class Batch(NamedTuple):
     The first token of a segment has nothing before it, and padding is no text: the loss takes neither, whatever
     stands here.
     """
+    parts: jax.Array | None = None
+    """int32: which part of a mix the token is of, from 0, where the loss of each is wanted; any where it is padding."""

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from compiler.program.compiled import Compiled, compiled
 from compiler.program.config import DecoderConfig, Parameters, Precision
 from compiler.program.decoder import assemble
+from compiler.program.execution import ONE_DEVICE, Execution
 from compiler.program.objectives import Given, Loss, Sums, log_probabilities
 from compiler.program.optimizer import Optimizer
+from compiler.program.sharding import constrained, sharded, state_sharded
 
 
 class TrainState(NamedTuple):
@@ -53,7 +56,9 @@ def initial_state(optimizer: Optimizer, parameters: Parameters) -> TrainState:
     return TrainState(parameters, optimizer.transformation.init(parameters), jnp.zeros((), dtype=jnp.int32))
 
 
-def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1, seed: int = 0) -> TrainStep:
+def make_train_step(
+    loss: Loss, optimizer: Optimizer, micro_batches: int = 1, seed: int = 0, mesh: Mesh | None = None
+) -> TrainStep:
     """One update, compiled on first use.
 
     Args:
@@ -62,6 +67,7 @@ def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1, se
         micro_batches: in how many parts of equal row count the batch is taken one after the other; the gradient is
             that of the whole, to rounding. It must divide the rows.
         seed: what the random keys of all updates follow from.
+        mesh: that of the loss's `Execution`; gradients and the next state lie as `sharding.state_sharded` says.
 
     Returns:
         A function of state, frozen parameters (an empty dict where all are trained), batch and denominator (a scalar,
@@ -73,18 +79,22 @@ def make_train_step(loss: Loss, optimizer: Optimizer, micro_batches: int = 1, se
         def of_trained(trained: Parameters) -> tuple[jax.Array, Sums]:
             return loss(given._replace(trained=trained), batch, denominator)
 
-        return jax.value_and_grad(of_trained, has_aux=True)(given.trained)
+        told, gradient = jax.value_and_grad(of_trained, has_aux=True)(given.trained)
+        return told, gradient if mesh is None else constrained(gradient, sharded(gradient, mesh))
 
     gradient_of_batch = gradient_of if micro_batches == 1 else _accumulated(gradient_of, micro_batches)
 
     @compiled(donate=("state",))
     def step(state: TrainState, frozen: Parameters, batch: Any, denominator: jax.Array) -> tuple[TrainState, Metrics]:
-        given = Given(state.parameters, frozen, jax.random.fold_in(jax.random.key(seed), state.step))
+        given = Given(
+            state.parameters, frozen, _keys_of_rows(jax.random.fold_in(jax.random.key(seed), state.step), batch)
+        )
         (value, sums), gradient = gradient_of_batch(given, batch, denominator)
         metrics = Metrics(value, jnp.asarray(optax.tree.norm(gradient)), optimizer.learning_rate(state.step), sums)
         updates, moments = optimizer.transformation.update(gradient, state.optimizer, state.parameters)
         parameters: Any = optax.apply_updates(state.parameters, updates)
-        return TrainState(parameters, moments, state.step + 1), metrics
+        following = TrainState(parameters, moments, state.step + 1)
+        return following if mesh is None else constrained(following, state_sharded(following, mesh)), metrics
 
     return step
 
@@ -97,17 +107,23 @@ def _accumulated(gradient_of: _Gradient, micro_batches: int) -> _Gradient:
         return x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1)
 
     def gradient(given: Given, batch: Any, denominator: jax.Array) -> _Told:
-        def add(total: _Told, numbered: tuple[jax.Array, Any]) -> tuple[_Told, None]:
-            number, part = numbered
-            keyed = given._replace(key=jax.random.fold_in(given.key, number))
-            return optax.tree.add(total, gradient_of(keyed, part, denominator)), None
+        def gradient_of_part(part: Any, keys: jax.Array) -> _Told:
+            return gradient_of(given._replace(key=keys), part, denominator)
 
-        parts = jax.tree.map(parted, batch)
-        first = jax.tree.map(_first, parts)
-        zero = optax.tree.zeros_like(jax.eval_shape(gradient_of, given, first, denominator))
-        return jax.lax.scan(add, zero, (jnp.arange(micro_batches, dtype=jnp.int32), parts))[0]
+        def add(total: _Told, part: tuple[Any, jax.Array]) -> tuple[_Told, None]:
+            return optax.tree.add(total, gradient_of_part(*part)), None
+
+        parts = jax.tree.map(parted, batch), parted(given.key)
+        zero = optax.tree.zeros_like(jax.eval_shape(gradient_of_part, *jax.tree.map(_first, parts)))
+        return jax.lax.scan(add, zero, parts)[0]
 
     return gradient
+
+
+def _keys_of_rows(key: jax.Array, batch: Any) -> jax.Array:
+    """A key for each row, by its place in the global batch."""
+    rows = jnp.arange(jax.tree.leaves(batch)[0].shape[0], dtype=jnp.uint32)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
 
 
 def _first(parts: jax.Array) -> jax.ShapeDtypeStruct:
@@ -118,7 +134,7 @@ LogProbabilities: TypeAlias = Compiled[[Parameters, jax.Array, jax.Array, jax.Ar
 
 
 def make_log_probabilities(
-    config: DecoderConfig, precision: Precision = "float32", chunk: int = 512
+    config: DecoderConfig, precision: Precision = "float32", chunk: int = 512, execution: Execution = ONE_DEVICE
 ) -> LogProbabilities:
     """`objectives.log_probabilities`, compiled on first use for each shape.
 
@@ -128,6 +144,6 @@ def make_log_probabilities(
 
     @compiled()
     def of_tokens(parameters: Parameters, tokens: jax.Array, segments: jax.Array, positions: jax.Array) -> jax.Array:
-        return log_probabilities(assemble(config, parameters), tokens, segments, positions, precision, chunk)
+        return log_probabilities(assemble(config, parameters), tokens, segments, positions, precision, chunk, execution)
 
     return of_tokens

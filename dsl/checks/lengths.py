@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -16,9 +17,10 @@ _OF_RECORDS = ("tokens", "trained tokens", "steps", "epochs", "examples")
 LENGTH_UNITS = {
     Supervised: _OF_RECORDS,
     DPO: _OF_RECORDS,
-    GRPO: ("tokens", "trained tokens", "steps", "epochs", "prompts", "completions"),
+    GRPO: ("steps", "epochs", "prompts", "completions"),
 }
-"""What there is of a stage with each objective, and so what its length and its points are counted in."""
+"""What is known of a stage with each objective before it runs, and so what its length and its points are counted in:
+how long answers will be, nobody knows."""
 
 _LEAST_ROW = 2
 
@@ -27,11 +29,21 @@ def lengths_fit_objective(train: Train) -> Iterator[Finding]:
     """A length and a point of a stage are counted in what its objective has: only rollouts have completions."""
     units = LENGTH_UNITS[train.objective.__class__]
     points = [(f"checkpoint[{index}]", point.value) for index, point in enumerate(train.checkpoint)]
-    for path, value in (("for", train.for_), ("until", train.until), *points):
+    of_schedule = [(f"schedule.{field}", getattr(train.schedule, field, None)) for field in ("warmup", "decay")]
+    for path, value in (("for", train.for_), ("until", train.until), *points, *of_schedule):
         if isinstance(value, Quantity) and value.unit not in units:
             message = f"{_word(train)} in {title(train)} has no {value.unit}"
-            place = at(train, path, path.partition("[")[0], "objective")
-            yield Finding(message, place, f"count in {alternatives(units)}")
+            if isinstance(train.objective, GRPO) and value.unit in _OF_RECORDS:
+                message = f"the {value.unit} of {title(train)} aren't known before its answers are"
+            place = at(train, path, *re.split(r"[.[]", path)[:1], "objective")
+            help = "write a percent, or steps" if path.startswith("schedule") else f"count in {alternatives(units)}"
+            yield Finding(message, place, help)
+    length = train.for_
+    for path, value in (("until", train.until), *points):
+        if isinstance(value, Quantity) and value.unit == "epochs" and length and length.unit != "epochs":
+            message = f"'{path.partition('[')[0]}' of {title(train)} is in epochs, and its length in {length.unit}"
+            place = at(train, path, path.partition("[")[0], "for")
+            yield Finding(message, place, f"write a percent, or {length.unit}")
 
 
 def rows_hold_something(train: Train) -> Iterator[Finding]:
@@ -47,13 +59,15 @@ def batch_holds_rows(train: Train) -> Iterator[Finding]:
         return
     if not says(train, "batch", "sequence", "objective"):
         return
-    batch, row = int(train.batch.count), int(train.sequence.count)
+    pairs = isinstance(train.objective, DPO)  # both sides of a pair stand in one row
+    batch, row = int(train.batch.count), int(train.sequence.count) * (2 if pairs else 1)
+    sequence = f"twice the 'sequence' of {title(train)}" if pairs else f"the 'sequence' of {title(train)}"
     nearest = max(round(Fraction(batch, row)), 1)
     if batch < row:
-        message = f"a batch of {batch} tokens has no room for a row of {row}, the 'sequence' of {title(train)}"
+        message = f"a batch of {batch} tokens has no room for a row of {row}, {sequence}"
         yield Finding(message, at(train, "batch", "sequence"), f"write 'batch: {row} tokens' or more")
     elif batch % row and not any(suffix_is_meant(train)):  # `128k` for `128Ki` is told already
-        message = f"a batch of {batch} tokens is no whole number of rows of {row}, the 'sequence' of {title(train)}"
+        message = f"a batch of {batch} tokens is no whole number of rows of {row}, {sequence}"
         examples = "1 example" if nearest == 1 else f"{nearest} examples"
         help = f"write 'batch: {nearest * row} tokens', or 'batch: {examples}'"
         yield Finding(message, at(train, "batch", "sequence"), help)

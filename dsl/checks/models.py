@@ -8,14 +8,16 @@ from math import prod
 
 from dsl.checks.finding import Finding, at, given, key_place, title
 from dsl.checks.training import flow_can_train
-from dsl.declarations.models import SHAPE_FIELDS, Model, ModelFlow
-from dsl.declarations.training import Target
+from dsl.declarations.models import Architecture, Model, ModelFlow
+from dsl.declarations.targets import Target
 from dsl.describe import alternatives, known_help
 from dsl.hole import known
 
 ORIGINS = ("from", "architecture", "api")
 SAMPLING = ("temperature", "top_p", "max_tokens")
 AXES = ("data", "fsdp", "tensor")
+WINDOWED = ("mistral", "gemma2", "gemma3", "olmo3")
+"""Families with layers that see a window."""
 PLATFORMS = {
     "gpu": (
         "a10", "a10g", "a100", "b100", "b200", "b300", "gb200", "gb300", "gh200", "h100", "h200", "l4", "l40", "l40s",
@@ -24,6 +26,8 @@ PLATFORMS = {
     "tpu": ("v2", "v3", "v4", "v5e", "v5litepod", "v5p", "v6e"),
 }  # fmt: skip
 """Devices of which the platform is known."""
+KERNELS = {"splash": "tpu", "pallas": "gpu", "cudnn": "gpu"}
+"""Kernels of attention that run on one platform alone."""
 _HUB_NAME = re.compile(r"[A-Z][A-Za-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._-]*|[a-z0-9-]+/[A-Z][A-Za-z0-9._-]*")
 _TOPOLOGY = re.compile(r"[a-z0-9-]+:([1-9][0-9]*(?:x[1-9][0-9]*)*)")
 
@@ -78,14 +82,42 @@ def weights_are_there(model: Model) -> Iterator[Finding]:
             pass
 
 
-def shape_fields_are_known(model: Model) -> Iterator[Finding]:
-    """A shape is made of the fields of a decoder."""
-    if isinstance(model.architecture, dict):
-        for field in model.architecture:
-            if field not in SHAPE_FIELDS:
-                message = f"unknown field '{field}' in 'architecture' of {title(model)}"
-                place = at(model, f"architecture.{field}", "architecture")
-                yield Finding(message, place, known_help(field, SHAPE_FIELDS))
+def shape_adds_up(model: Model) -> Iterator[Finding]:
+    """Heads share the queries, and the width between them, evenly; rotary positions turn channels in pairs."""
+    shape = model.architecture
+    if not isinstance(shape, Architecture):
+        return
+    heads, groups = shape.heads, shape.key_value_heads or shape.heads
+    if heads % groups:
+        message = f"{heads} heads don't share {groups} key-value heads evenly in {title(model)}"
+        place = at(model, "architecture.key_value_heads", "architecture")
+        yield Finding(message, place, f"write a 'key_value_heads' that {heads} is a multiple of")
+    if shape.head_size is None and shape.hidden % heads:
+        message = f"a width of {shape.hidden} doesn't part into {heads} heads in {title(model)}"
+        place = at(model, "architecture.hidden", "architecture")
+        yield Finding(message, place, f"write a multiple of {heads}, or say the 'head_size'")
+    elif (shape.head_size or shape.hidden // heads) % 2:
+        size = shape.head_size or shape.hidden // heads
+        message = f"heads of {size} channels in {title(model)}: rotary positions turn them in pairs"
+        place = at(model, "architecture.head_size", "architecture.hidden", "architecture")
+        yield Finding(message, place, "write an even size of heads")
+
+
+def windows_are_there(model: Model) -> Iterator[Finding]:
+    """A window is for a family that has windowed layers."""
+    shape = model.architecture
+    if isinstance(shape, Architecture) and shape.window is not None and shape.family not in WINDOWED:
+        message = f"'window' does nothing in {title(model)}: {shape.family} has no windowed layers"
+        help = f"leave it out, or write a 'family' that has some: {alternatives(WINDOWED)}"
+        yield Finding(message, at(model, "architecture.window", "architecture"), help)
+
+
+def scratch_has_a_tokenizer(model: Model) -> Iterator[Finding]:
+    """Random weights come without a tokenizer, and what they learn hangs on which one it is."""
+    if given(model, ORIGINS) == ["architecture"] and not given(model, ("tokenizer",)):
+        message = f"{title(model)} starts from scratch, and has no 'tokenizer'"
+        help = "write 'tokenizer:' with the folder of a tokenizer, or with a model that has one"
+        yield Finding(message, at(model, "architecture"), help)
 
 
 def flow_is_sound(model: Model) -> Iterator[Finding]:
@@ -118,6 +150,14 @@ def platform_has_topology(target: Target) -> Iterator[Finding]:
     if platform != target.platform:
         message = f"the platform of {title(target)} is {target.platform}, and {device} is a {platform}"
         yield Finding(message, at(target, "topology"), f"write 'platform: {platform}', or another topology")
+
+
+def platform_has_kernel(target: Target) -> Iterator[Finding]:
+    """The kernel of attention runs on the target's platform."""
+    platform = KERNELS.get(target.attention)
+    if platform is not None and platform != target.platform:
+        message = f"the platform of {title(target)} is {target.platform}, and {target.attention} is for {platform}"
+        yield Finding(message, at(target, "attention"), "write 'attention: auto', or leave it out")
 
 
 def axes_multiply_to_devices(target: Target) -> Iterator[Finding]:

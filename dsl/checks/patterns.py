@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from dsl.checks.finding import Finding, at, title
+from dsl.declarations.reward_plug_ins import reward_offers
 from dsl.declarations.training import Reward
 from dsl.hole import known
 
@@ -34,12 +35,20 @@ def pattern_help(mistake: str) -> str:
     return "mend it: github.com/google/re2/wiki/Syntax has the syntax"
 
 
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
 _REFUSED = re.compile(r"invalid perl operator: \(\?<?[=!]|invalid escape sequence: \\[1-9]")
 
 
 def reward_pattern_is_readable(reward: Reward) -> Iterator[Finding]:
-    """The pattern of `verify` is RE2."""
+    """The pattern of `verify` is RE2, unless an installed package has a reward of that name."""
     pattern = known(reward.verify)
-    if pattern is not None and (mistake := pattern_mistake(pattern)):
+    if pattern is None:
+        return
+    offers = reward_offers().get(pattern, ()) if _WORD.fullmatch(pattern) else ()
+    if len(offers) > 1:
+        packages = " and ".join(one.package for one in offers)
+        message = f"'{pattern}' is a reward of {packages}"
+        yield Finding(message, at(reward, "verify"), "uninstall all of them but one")
+    elif not offers and (mistake := pattern_mistake(pattern)):
         message = f"'verify' in {title(reward)} is not an RE2 pattern: {mistake}"
         yield Finding(message, at(reward, "verify"), pattern_help(mistake))

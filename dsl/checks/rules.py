@@ -30,7 +30,8 @@ from dsl.declarations.data import Augment, Mix, Source
 from dsl.declarations.evals import Eval
 from dsl.declarations.models import Model
 from dsl.declarations.studies import Study
-from dsl.declarations.training import Reward, Target, Train
+from dsl.declarations.targets import Target
+from dsl.declarations.training import Reward, Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,6 @@ class Rule:
 
 
 RULES = (
-    Rule("MIX0203", Model, models.shape_fields_are_known),
     Rule("MIX0207", Train, lengths.rows_hold_something),
     Rule("MIX0301", Source, data.one_origin),
     Rule("MIX0302", Source, data.format_said),
@@ -61,6 +61,7 @@ RULES = (
     Rule("MIX0309", Train, training.rollouts_are_scored),
     Rule("MIX0310", Train, training.batch_fits_objective),
     Rule("MIX0310", Train, lengths.lengths_fit_objective),
+    Rule("MIX0310", Study, schedule.points_fit_objective),
     Rule("MIX0311", Train, training.warmup_ends),
     Rule("MIX0312", Train, training.points_come),
     Rule("MIX0312", Study, schedule.points_come),
@@ -79,6 +80,9 @@ RULES = (
     Rule("MIX0364", Model, models.weights_are_near, "warning"),
     Rule("MIX0318", Model, models.is_served),
     Rule("MIX0318", Model, models.weights_are_there),
+    Rule("MIX0318", Model, models.windows_are_there),
+    Rule("MIX0365", Model, models.shape_adds_up),
+    Rule("MIX0365", Model, models.scratch_has_a_tokenizer),
     Rule("MIX0318", Eval, evals.fields_have_effect),
     Rule("MIX0318", Eval, evals.judge_is_there),
     Rule("MIX0319", Target, models.axes_multiply_to_devices),
@@ -86,6 +90,7 @@ RULES = (
     Rule("MIX0321", Target, models.topology_is_readable),
     Rule("MIX0321", Target, models.devices_agree),
     Rule("MIX0321", Target, models.platform_has_topology),
+    Rule("MIX0321", Target, models.platform_has_kernel),
     Rule("MIX0322", Eval, evals.one_way),
     Rule("MIX0323", Eval, evals.answers_are_judged),
     Rule("MIX0324", Eval, evals.metric_is_measured),

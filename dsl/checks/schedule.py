@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from dsl.checks.arms import flows_of, names_of, stage_names, stages_of
 from dsl.checks.finding import Finding, at, key_place, title
+from dsl.checks.lengths import LENGTH_UNITS
 from dsl.checks.training import length_of, quantity
 from dsl.declarations.base import Place
 from dsl.declarations.models import ModelFlow
 from dsl.declarations.studies import Study
 from dsl.declarations.training import Train
-from dsl.describe import known_help
+from dsl.describe import alternatives, known_help
 from dsl.hole import HOLE
 from dsl.unparse import unparse
 from dsl.values import Point, Quantity
@@ -35,6 +36,19 @@ def points_come(study: Study) -> Iterator[Finding]:
             longest = quantity(Quantity(max(known), point.value.unit))
             message = f"{name} is due at {quantity(point.value)}, and no arm is longer than {longest}"
             yield Finding(message, place, "write an earlier point, or a percent")
+
+
+def points_fit_objective(study: Study) -> Iterator[Finding]:
+    """A point is counted in what its stages have: rollouts have no examples, and chats no completions."""
+    for point, place, name in _points(study):
+        if not isinstance(point.value, Quantity):
+            continue
+        for stage in _timed(study, point):
+            units = LENGTH_UNITS[stage.objective.__class__]
+            if point.value.unit not in units:
+                message = f"{name} is due at {quantity(point.value)}, and {title(stage)} isn't counted in that"
+                yield Finding(message, place, f"count in {alternatives(units)}, or write a percent")
+                break
 
 
 def evals_are_done(study: Study) -> Iterator[Finding]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from dsl.checks.finding import Finding, at, given, is_given, item_place, says, title
+from dsl.checks.finding import Finding, at, given, is_given, item_place, key_place, says, title
 from dsl.checks.formats import PLURAL, formats_of
 from dsl.declarations.base import Declaration
 from dsl.declarations.data import Mix
 from dsl.declarations.models import ModelFlow
+from dsl.declarations.optimizers import SGD, WSD, GroupSettings
 from dsl.declarations.training import DPO, GRPO, Reward, Supervised, Train
 from dsl.describe import alternatives
 from dsl.hole import known
@@ -58,6 +59,7 @@ def settings_have_effect(train: Train) -> Iterator[Finding]:
     if not isinstance(train.objective, Supervised) and train.loss not in (None, *ANSWERS):
         message = f"'loss: {train.loss}' does nothing in {title(train)}: {word} is about answers"
         yield Finding(message, at(train, "loss", "objective"), "leave 'loss' out")
+    yield from _effects_of_settings(train)
     if isinstance(train.objective, GRPO) and train.packing != "none":
         message = f"'packing' does nothing in {title(train)}: the answers of grpo are written as it trains"
         yield Finding(message, at(train, "packing", "objective"), "leave 'packing' out")
@@ -72,6 +74,26 @@ def settings_have_effect(train: Train) -> Iterator[Finding]:
         message = f"'overlong' does nothing in {title(train)}: {PLURAL[found[0]]} longer than a row are an error"
         help = "leave 'overlong' out; 'truncate' in the source's 'apply' cuts its rows"
         yield Finding(message, at(train, "overlong", "data"), help)
+
+
+def _effects_of_settings(train: Train) -> Iterator[Finding]:
+    """The same of what is optimised and how."""
+    if isinstance(train.objective, GRPO) and train.reasoning == "mask":
+        message = f"'reasoning' does nothing in {title(train)}: grpo trains on answers as they are sampled"
+        yield Finding(message, at(train, "reasoning", "objective"), "leave 'reasoning' out")
+    if isinstance(train.optimizer, SGD) and train.optimizer.nesterov and not train.optimizer.momentum:
+        message = f"'nesterov' does nothing in {title(train)}: there is no momentum to look ahead with"
+        yield Finding(message, at(train, "optimizer.nesterov", "optimizer"), "write 'momentum=0.9', or leave it out")
+    if train.groups and known(train.adapter) is not None:
+        message = f"'groups' does nothing in {title(train)}: its adapters are trained, and all else is frozen"
+        yield Finding(message, at(train, "groups", "adapter"), "leave 'groups' out")
+        return
+    for index, group in enumerate(train.groups):
+        settings = group.settings
+        if isinstance(settings, GroupSettings) and known(settings.lr) is None and known(settings.weight_decay) is None:
+            message = f"the group '{group.paths}' of {title(train)} has nothing of its own"
+            help = "write '{lr: 10%}', '{weight_decay: 0}' or 'frozen'"
+            yield Finding(message, key_place(train, f"groups[{index}]", "groups"), help)
 
 
 def rollouts_are_scored(train: Train) -> Iterator[Finding]:
@@ -112,6 +134,27 @@ def warmup_ends(train: Train) -> Iterator[Finding]:
         yield Finding(
             f"the warm-up of {title(train)} is all of it", at(train, "schedule.warmup", "schedule"), "write 'warmup=3%'"
         )
+    if isinstance(train.schedule, WSD):
+        yield from _decay_fits(train, train.schedule, length)
+
+
+def _decay_fits(train: Train, schedule: WSD, length: Quantity | None) -> Iterator[Finding]:
+    """Warm-up and decay are no longer than the stage, both together."""
+    shares = [_share(each, length) for each in (schedule.warmup, schedule.decay)]
+    place = at(train, "schedule.decay", "schedule", *length_fields(train))
+    if shares[1] == 0:
+        message = f"the learning rate of {title(train)} never falls"
+        yield Finding(message, place, "write 'decay=10%', or 'schedule: constant' for one that stays")
+    elif None not in shares and sum(share or 0 for share in shares) > 1 and (shares[0] or 0) < 1:
+        message = f"the warm-up and the decay of {title(train)} are longer than it is"
+        yield Finding(message, place, "shorten one of them: 'wsd(warmup=3%, decay=10%)'")
+
+
+def _share(part: Fraction | Quantity, length: Quantity | None) -> Fraction | None:
+    """A part of a stage as a share of its length, where the text tells it."""
+    if isinstance(part, Fraction):
+        return part
+    return part.count / length.count if length and length.unit == part.unit else None
 
 
 def points_come(train: Train) -> Iterator[Finding]:

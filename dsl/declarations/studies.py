@@ -24,7 +24,8 @@ from dsl.declarations.shapes import (
     Reference,
     Typed,
 )
-from dsl.declarations.training import Target, Train
+from dsl.declarations.targets import Target
+from dsl.declarations.training import Train
 from dsl.values import Compare, Name, Point
 
 

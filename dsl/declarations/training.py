@@ -9,7 +9,27 @@ from pydantic import SkipValidation
 
 from dsl.declarations.base import Declaration, Written, declared
 from dsl.declarations.data import DOC, Mix, SourceView
-from dsl.declarations.shapes import AnyOf, BuiltIn, ListOf, MappingOf, Measured, Moments, OneOf, Reference, Typed
+from dsl.declarations.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    TREATMENT,
+    Constant,
+    OptimizerBuiltIn,
+    ParameterGroup,
+    ScheduleBuiltIn,
+)
+from dsl.declarations.shapes import (
+    AnyOf,
+    BuiltIn,
+    ListOf,
+    MappingOf,
+    Measured,
+    Moments,
+    OneKey,
+    OneOf,
+    Reference,
+    Typed,
+)
 from dsl.values import Point, Quantity, Range
 
 if TYPE_CHECKING:
@@ -23,13 +43,26 @@ class Supervised(Written):
 
 
 class DPO(Written):
-    """Direct preference optimisation (Rafailov et al. 2023) against the stage's input."""
+    """Direct preference optimisation (Rafailov et al. 2023), by default against the stage's input."""
 
     beta: Fraction = declared(
         "computation",
         Typed("number", above=0),
         "How strongly the model is held to the stage's input: larger is closer.",
         default=Fraction(1, 10),
+    )
+    loss: Literal["sigmoid", "ipo"] = declared(
+        "computation",
+        OneOf(("sigmoid", "ipo")),
+        "What a margin costs: `sigmoid` is that of DPO, `ipo` the square of identity preference optimisation (Azar et "
+        "al. 2023).",
+        default="sigmoid",
+    )
+    reference: bool = declared(
+        "computation",
+        Typed("boolean"),
+        "Whether margins are measured from those of the stage's input; `false` measures them from 0.",
+        default=True,
     )
 
 
@@ -46,74 +79,33 @@ class GRPO(Written):
     epsilon: Fraction = declared(
         "computation",
         Typed("number", 0, 1),
-        "How far the ratio of probabilities may leave 1 before it is clipped.",
+        "How far the ratio of probabilities may fall below 1 before it is clipped, and rise above without "
+        "`epsilon_high`.",
         default=Fraction(1, 5),
     )
-    advantage: str = declared(
+    epsilon_high: Fraction | None = declared(
+        "computation",
+        Typed("number", 0),
+        "How far the ratio may rise above 1 (Yu et al. 2025). Left out: `epsilon`.",
+        default=None,
+    )
+    advantage: Literal["grpo", "dr_grpo"] = declared(
         "computation",
         OneOf(("grpo", "dr_grpo")),
         "How rewards become advantages: less the group's mean, and with `grpo` divided by its deviation.",
         default="dr_grpo",
     )
-
-
-class AdamW(Written):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-
-    lr: Fraction = declared("computation", Typed("number", above=0, high=1000), "The peak learning rate.")
-    b1: Fraction = declared(
-        "computation", Typed("number", 0, below=1), "The decay of the first moment.", default=Fraction("0.9")
-    )
-    b2: Fraction = declared(
-        "computation", Typed("number", 0, below=1), "The decay of the second moment.", default=Fraction("0.999")
-    )
-    eps: Fraction = declared(
+    iterations: int = declared(
         "computation",
-        Typed("number", above=0),
-        "Added to the root of the second moment, against division by zero.",
-        default=Fraction("1e-8"),
+        Typed("count", 1),
+        "How many updates are made on each batch of answers, before the next is sampled. All of them are one step.",
+        default=1,
     )
-    weight_decay: Fraction = declared(
-        "computation", Typed("number", 0), "The weight decay, of matrices only.", default=Fraction(0)
-    )
-
-
-WARMUP = AnyOf((Typed("percent", 0, 1), Measured(("steps", "tokens"))))
-
-
-class Cosine(Written):
-    """Linear warm-up, then half a cosine down to `final`."""
-
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
-    final: Fraction = declared(
+    truncated: Literal["train", "mask"] = declared(
         "computation",
-        Typed("percent", 0, 1),
-        "The learning rate at the end, as a share of the peak.",
-        default=Fraction(0),
-    )
-
-
-class Linear(Written):
-    """Linear warm-up, then linearly down to `final`."""
-
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
-    final: Fraction = declared(
-        "computation",
-        Typed("percent", 0, 1),
-        "The learning rate at the end, as a share of the peak.",
-        default=Fraction(0),
-    )
-
-
-class Constant(Written):
-    """Linear warm-up, then the peak to the end."""
-
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
+        OneOf(("train", "mask")),
+        "What becomes of answers that `max_tokens` cuts off: they are trained on like others, or have no loss.",
+        default="train",
     )
 
 
@@ -127,7 +119,7 @@ class LoRA(Written):
     dropout: Fraction = declared(
         "computation", Typed("number", 0, below=1), "The dropout on the adapter's input.", default=Fraction(0)
     )
-    on: tuple[str, ...] = declared(
+    on: tuple[Literal["attention", "mlp"], ...] = declared(
         "computation", ListOf(OneOf(("attention", "mlp")), lists_things=True), "Which matrices have adapters."
     )
 
@@ -151,8 +143,6 @@ class Sampling(Written):
 
 
 OBJECTIVES: dict[str, type[Written]] = {"supervised": Supervised, "dpo": DPO, "grpo": GRPO}
-OPTIMIZERS: dict[str, type[Written]] = {"adamw": AdamW}
-SCHEDULES: dict[str, type[Written]] = {"cosine": Cosine, "linear": Linear, "constant": Constant}
 
 LENGTHS = ("tokens", "trained tokens", "steps", "epochs", "examples", "prompts", "completions")
 
@@ -259,14 +249,20 @@ class Train(Declaration):
         "How often a row may be trained on in this stage, as in a mix.",
         default=None,
     )
-    optimizer: AdamW = declared(
+    optimizer: OptimizerBuiltIn = declared(
         "computation", BuiltIn(OPTIMIZERS), "How gradients become updates, and the learning rate."
     )
-    schedule: Cosine | Linear | Constant = declared(
+    schedule: ScheduleBuiltIn = declared(
         "computation",
         BuiltIn(SCHEDULES),
         "How the learning rate goes over the stage.",
         default=Constant.model_construct(),
+    )
+    groups: tuple[ParameterGroup, ...] = declared(
+        "computation",
+        ListOf(OneKey(TREATMENT, ParameterGroup), lists_things=True),
+        "Parameters with a learning rate or weight decay of their own, or frozen; the first that matches counts.",
+        default=(),
     )
     max_grad_norm: Fraction | None = declared(
         "computation",
@@ -283,80 +279,13 @@ class Train(Declaration):
     adapter: LoRA | None = declared(
         "computation", BuiltIn({"lora": LoRA}), "Trains adapters instead of all weights.", default=None
     )
+    on_spike: Literal["warn", "stop"] = declared(
+        "execution",
+        OneOf(("warn", "stop")),
+        "What happens when loss or gradient norm jump far above what they were: the batch's rows are told, and the run "
+        "goes on or stops there. It always stops where either is no number.",
+        default="warn",
+    )
     checkpoint: tuple[Point, ...] = declared(
         "retention", Moments(), "The points at which weights are kept; those at the end always are.", default=()
-    )
-
-
-class Local(Written):
-    """Started here, in this process."""
-
-
-class Slurm(Written):
-    """Submitted to Slurm with `sbatch`."""
-
-    partition: str | None = declared("execution", OneOf(), "The partition that jobs are queued in.", default=None)
-    nodes: int = declared("execution", Typed("count", 1), "How many machines a job has.", default=1)
-    account: str | None = declared("execution", OneOf(), "The account that is charged.", default=None)
-    qos: str | None = declared("execution", OneOf(), "The quality of service that is asked for.", default=None)
-    time: Quantity | None = declared(
-        "execution", Measured(("minutes",)), "How long a job may run at most.", default=None
-    )
-
-
-class SkyPilot(Written):
-    """Started on a cloud by SkyPilot."""
-
-    accelerators: str = declared(
-        "execution", Typed("text"), "The accelerators that are asked for: `tpu-v5litepod-256`, `H100:8`."
-    )
-    nodes: int = declared("execution", Typed("count", 1), "How many machines a job has.", default=1)
-    spot: bool = declared(
-        "execution",
-        Typed("boolean"),
-        "Whether to take spot machines: cheaper, and they may be taken away.",
-        default=False,
-    )
-    cloud: str | None = declared("execution", OneOf(), "The cloud. Left out: the cheapest.", default=None)
-    region: str | None = declared("execution", OneOf(), "The region. Left out: the cheapest.", default=None)
-
-
-class JobSet(Written):
-    """Started on Kubernetes as a JobSet."""
-
-    image: str = declared("execution", Typed("text"), "A container image that has mixc.")
-    nodes: int = declared("execution", Typed("count", 1), "How many pods a job has.", default=1)
-    namespace: str | None = declared("execution", OneOf(), "The Kubernetes namespace.", default=None)
-    queue: str | None = declared("execution", OneOf(), "The local queue of Kueue.", default=None)
-
-
-LAUNCHERS: dict[str, type[Written]] = {"local": Local, "slurm": Slurm, "skypilot": SkyPilot, "jobset": JobSet}
-
-
-class Target(Declaration):
-    """Where a study runs: what changes the speed, and results to rounding only."""
-
-    doc: str | None = declared("remark", Typed("text"), DOC, default=None)
-    platform: Literal["cpu", "gpu", "tpu"] = declared("execution", OneOf(("cpu", "gpu", "tpu")), "The kind of device.")
-    topology: str | None = declared(
-        "execution", Typed("text"), "The devices and how many, or their grid: `h100:8`, `v5e:16x16`.", default=None
-    )
-    devices: int | None = declared(
-        "execution", Typed("count", 1), "How many devices there are, where no topology says it.", default=None
-    )
-    memory: Quantity | None = declared("execution", Measured(("bytes",)), "The memory of one device.", default=None)
-    shard: dict[str, int] = declared(
-        "execution",
-        MappingOf(Typed("count", 1)),
-        "The mesh: its axes (`data`, `fsdp`, `tensor`) and their sizes, which multiply to the devices.",
-        default={},
-    )
-    launcher: Local | Slurm | SkyPilot | JobSet | None = declared(
-        "execution", BuiltIn(LAUNCHERS), "How a run is started. Left out: here.", default=None
-    )
-    micro_batch: Quantity | None = declared(
-        "execution",
-        Measured(("examples", "tokens")),
-        "How much of a batch is computed at once. Left out: what fits.",
-        default=None,
     )

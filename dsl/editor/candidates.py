@@ -167,7 +167,8 @@ def _values(view: View, spot: Spot, shape: Shape, before: str, typing: Typing) -
             for name, field in record_fields(spot.definition).items():
                 yield Candidate(name, "label", name, typing.span, field.kind, field.meaning)
         case Typed("name"):
-            yield from _labels([*_label_names(view, spot, "matrix"), "model", *Train.by_written_name()], "", typing)
+            fields = (name for name, field in Train.by_written_name().items() if field.facts.role == "computation")
+            yield from _labels([*_label_names(view, spot, "matrix"), "model", *fields], "", typing)
         case Moments():
             yield from _moments(view, spot, before, typing)
         case OneOf() if spot.path == "match.of":

@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "what a code, a kind, a field or a built-in means",
     "lsp": "the language server, for editors",
     "plan": "exact numbers: tokens, examples, updates, FLOPs; trains nothing",
+    "compile": "the real program for the real machine, without it: fits or not, with the numbers",
     "sample": "rows of a source after each transform, and their tokens with the mask",
     "trace": "the rows of a batch",
     "lock": "pins data, models, prompts and the rows that models made",

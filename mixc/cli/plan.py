@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compiler.passes.verify import LEAST_UPDATES
 from mixc.cli.planning import planned, print_errors, say_differences
 from mixc.cli.workspace import add_format_options, add_planning_options
 from runtime.planning import Planned
@@ -64,7 +65,7 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
 
 def _remarks(figures: dict[str, Any]) -> Iterator[str]:
     """What a reader should know of the data, a sentence each."""
-    unmade = [call for call in figures["calls"] if call["made"] is None]
+    unmade = [call for call in figures["calls"] if call["made"] is None and call["operation"] != "reward"]
     for (name, model, api), calls in groupby(unmade, lambda call: (call["name"], call["model"], call["api"])):
         often = ", ".join(
             f"{call['operation']} {'?' if call['calls'] is None else format(call['calls'], ',')}" for call in calls
@@ -72,6 +73,12 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
         yield f"{name} asks {model}{f' ({api})' if api else ''}, so often at most: {often}"
     if unmade:
         yield "rows that a model makes are still to be made: `mixc run FILE --until data`"
+    for call in figures["calls"]:
+        if call["operation"] == "reward":
+            served = f" ({call['api']})" if call["api"] else ""
+            often = "?" if call["calls"] is None else f"{call['calls']:,}"
+            yield f"the answers of {call['name']} are judged by {call['model']}{served}: {often} calls"
+    yield from dict.fromkeys(told for train in figures["trains"] for told in _of_stage(train))
     notes = (f"{each['source']}: {each['note']}" for source in figures["sources"] for each in source["notes"])
     yield from dict.fromkeys(notes)  # sources that are made from one tell what it told
     for source in figures["sources"]:
@@ -88,6 +95,21 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
             if found["rows"]:
                 first = found["examples"][0]["place"]
                 yield f"{source['name']}: {found['rows']:,} rows share 13 words in sequence with {eval}, first {first}"
+
+
+def _of_stage(train: dict[str, Any]) -> Iterator[str]:
+    """What a stage is beside a pass over tokens that changes every parameter."""
+    name, trained, every = train["name"], train["trained_parameters"], train["parameters"]
+    if trained != every:
+        yield f"{name} trains {trained:,} of {every:,} parameters"
+    if train.get("completions") is not None:
+        yield f"{name} samples {train['completions']:,} answers to {train['prompts']:,} prompts"
+    for branch in train["branches"]:
+        parts = ", ".join(f"{part} {held['used_tokens']:,} tokens" for part, held in branch["parts"].items())
+        if parts:
+            yield f"{branch['used_by']} leaves {name} after update {branch['updates']:,} with: {parts}"
+        if branch["updates"] is not None and branch["updates"] < LEAST_UPDATES:
+            yield f"{branch['used_by']} makes {branch['updates']} updates until there, fewer than {LEAST_UPDATES}"
 
 
 def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -121,8 +143,8 @@ def _short(reason: str) -> str:
 def _mixes(figures: dict[str, Any]) -> Table:
     """What each mix takes of its parts, and what there is."""
     table = _table(("mix", "part"), ("share", "examples", "epochs", "tokens", "of"))
-    mixes = {(mix["name"], mix["seed"], mix["tokenizer"]): mix for mix in figures["mixes"]}
-    for (name, seed, _), mix in mixes.items():
+    mixes = {(mix["name"], mix["seed"], mix["tokenizer"], mix["digest"]): mix for mix in figures["mixes"]}
+    for (name, seed, _, _), mix in mixes.items():
         label = name if seed == 0 else f"{name}, seed {seed}"
         for part, figures_of in mix["parts"].items():
             table.add_row(
@@ -151,6 +173,9 @@ def _trains(figures: dict[str, Any]) -> Table:
             _number(train["tokens"]),
             _number(train["trained_tokens"]),
             f"{train['padded'] / (train['padded'] + train['tokens']):.0%}" if known else "?",
-            f"{train['flops']:.1e}" if known else "?",
+            "?" if train["flops"] is None else f"{train['flops']:.1e}",
         )
+        for branch in train["branches"]:
+            numbers = (_number(branch[name]) for name in ("updates", "tokens", "trained_tokens"))
+            table.add_row("  until", branch["used_by"], *numbers, "", "")
     return table

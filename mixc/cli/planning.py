@@ -40,10 +40,10 @@ def planned(arguments: argparse.Namespace, stop: Event | None = None, *, ask: bo
     studies, models = chosen(module, arguments.names)
     try:
         result = plan_with_data(
-            arguments.file, module.root, studies, models, _contexts(arguments, module, stop or Event()), ask=ask
+            arguments.file, module.root, studies, models, new_contexts(arguments, module, stop or Event()), ask=ask
         )
     except UnbuiltError as error:
-        print_diagnostics([_unbuilt(error)])
+        print_diagnostics([unbuilt(error)])
         return None
     return result
 
@@ -77,18 +77,19 @@ def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
     try:
         planned = expand_source(arguments.file, module.root, view, reader)
     except UnbuiltError as error:
-        print_diagnostics([_unbuilt(error)])
+        print_diagnostics([unbuilt(error)])
         return None
     except NoReaderError as error:
         raise UserError(
             f"{error} of '{arguments.name}' counts tokens, and no model of {module.path} trains on it",
             "name a model with `--model NAME`",
         ) from error
-    context, errors = plan_source(planned, _contexts(arguments, module, Event()))
+    context, errors = plan_source(planned, new_contexts(arguments, module, Event()))
     return SourceAlone(arguments.name, planned, context, errors)
 
 
-def _contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Callable[[Keys], Context]:
+def new_contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Callable[[Keys], Context]:
+    """What makes the context of a plan, with the store and the files that the arguments name."""
     reporter = Reporter(error_console())
     engine, root = None, arguments.store
     if arguments.data_engine == "ray":
@@ -98,7 +99,7 @@ def _contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Cal
 
     def new_context(keys: Keys) -> Context:
         files = Files(module.root, allow_outside=arguments.allow_outside)
-        return Context(module.root, store, reporter, keys, files, stop, engine)
+        return Context(module.root, store, reporter, keys, files, stop, engine=engine)
 
     return new_context
 
@@ -126,7 +127,8 @@ def print_user_errors(errors: Iterable[UserError]) -> None:
         print(f"error: {where}{error.message}\nhelp: {error.help}\n", file=sys.stderr)
 
 
-def _unbuilt(error: UnbuiltError) -> Diagnostic:
+def unbuilt(error: UnbuiltError) -> Diagnostic:
+    """What is said of a declaration that this version doesn't run."""
     return Diagnostic(
         code="MIX0401",
         message=f"this version of mixc doesn't run {error.what} yet",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
+from threading import Event
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,8 @@ from rich.console import Console
 from mixc.cli.plan import print_plan
 from mixc.cli.planning import planned, print_errors, say_differences
 from mixc.cli.workspace import add_format_options, add_planning_options, stoppable
+from runtime.distributed import joined, place_from
+from runtime.followers import follow, lead
 from runtime.stopping import Stopped
 
 
@@ -26,26 +30,34 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     with stoppable() as signals:
         try:
-            plan = planned(arguments, signals.stop)
-            if plan is None:
-                return 1
-            if not plan.errors and plan.waiting:
-                plan = planned(arguments, signals.stop, ask=True)
-                assert plan is not None, "it was planned a moment ago"
-            if plan.errors:
-                print_errors(plan)
-                return 1
-            say_differences(plan, arguments)
-            if arguments.until == "data":
-                print_plan(plan, arguments.format)
-                return 0
-            from runtime.run import run as run_plan
-
-            reports = run_plan(plan.context)
+            with joined(place_from(os.environ), signals.stop, signals.told) as processes:
+                if processes.first:
+                    return lead(processes, lambda: _run(arguments, signals.stop))
+                return follow(processes, arguments.store, signals.stop)
         except Stopped:
             words = shlex.join(["mixc", *sys.argv[1:]])
             print(f"stopped; what is done is kept. To go on: {words}", file=sys.stderr)
             return signals.exit_code
+
+
+def _run(arguments: argparse.Namespace, stop: Event) -> int:
+    """The exit code, when all is done or can't be. Raises Stopped."""
+    plan = planned(arguments, stop)
+    if plan is None:
+        return 1
+    if not plan.errors and plan.waiting:
+        plan = planned(arguments, stop, ask=True)
+        assert plan is not None, "it was planned a moment ago"
+    if plan.errors:
+        print_errors(plan)
+        return 1
+    say_differences(plan, arguments)
+    if arguments.until == "data":
+        print_plan(plan, arguments.format)
+        return 0
+    from runtime.run import run as run_plan
+
+    reports = run_plan(plan.context)
     if arguments.format == "json":
         from runtime.report.results import to_json
 

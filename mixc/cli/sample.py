@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(console: Console, found: Looked) -> None:
+    from runtime.looking.tokens import by_side
+
     for stage in found.stages:
         console.print(Text.assemble((f"{stage.examples:>9,}", "bold"), f"  {stage.what}"))
         for reason, count in stage.dropped.items():
@@ -73,8 +75,9 @@ def _print(console: Console, found: Looked) -> None:
         for version in row.versions:
             console.print(Text(f"after {found.stages[version.stage].what}", style="italic"))
             console.print(Text(version.text))
-        if row.runs:
-            trained = sum(run.tokens for run in row.runs if run.trained)
-            total = sum(run.tokens for run in row.runs)
-            console.print(Text(f"{total:,} tokens of {found.reader}, {trained:,} trained: marked", style="italic"))
-            console.print(coloured(row.runs, console))
+        for side, runs in by_side(row.runs):
+            trained = sum(run.tokens for run in runs if run.trained)
+            total = sum(run.tokens for run in runs)
+            told = f"{total:,} tokens of {found.reader}, {trained:,} trained: marked"
+            console.print(Text(told if side is None else f"{side}: {told}", style="italic"))
+            console.print(coloured(runs, console))

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     for piece in traced.pieces:
         console.print()
         where = f"row {piece.row}, column {piece.column}: {piece.length:,} tokens from {piece.begin:,}"
-        console.rule(Text(f"{piece.source}  {piece.place}  ({where})"), align="left")
+        side = "" if piece.side is None else f", {piece.side}"
+        console.rule(Text(f"{piece.source}{side}  {piece.place}  ({where})"), align="left")
         console.print(coloured(piece.runs, console))
     return 0

@@ -102,6 +102,10 @@ class Signals:
     stop: Event
     received: int | None = None
 
+    def told(self) -> None:
+        """Another process that runs with this one was asked to stop: as if this one had been, by SIGTERM."""
+        self.received = self.received or signal.SIGTERM
+
     @property
     def exit_code(self) -> int:
         return 128 + (self.received or signal.SIGINT)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.program.batch import Batch
+from runtime.data.arrays import ranges
 from runtime.data.packed import Packing
 from runtime.data.store import TokenStore
 
@@ -63,6 +64,21 @@ def batch(packing: Packing, stores: Sequence[TokenStore], step: int, rows: slice
     return Batch(*cast(Any, (tokens, segments, positions, trained)))
 
 
+def by_segment(
+    packing: Packing, values: NDArray[np.float32], step: int, rows: slice | None = None
+) -> NDArray[np.float32]:
+    """A value of each piece, float32[pieces], as it belongs to the segments of a batch: float32[token rows, segments].
+
+    There are as many segments as any token row of the packing has, and 0 for those that a row doesn't have. For `rows`
+    see `batch`.
+    """
+    first, stop, _ = (rows or slice(None)).indices(int(packing.rows))
+    pieces, of_row = _pieces(packing, step, first, stop)
+    found = np.zeros((max(stop - first, 0), int(np.diff(packing.bins).max(initial=0))), np.float32)
+    found[of_row, _ordinals(of_row, len(found)) - 1] = values[pieces]
+    return found
+
+
 def rows_of(packing: Packing, stores: Sequence[TokenStore], step: int) -> list[Piece]:
     """Which rows the batch of update `step` is made of, row by row from left to right."""
     pieces, rows = _pieces(packing, step, 0, int(packing.rows))
@@ -108,9 +124,8 @@ def _segments(
     shape: tuple[int, int], rows: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Segments and positions, int32, of pieces that stand one behind the other in their rows, from the left."""
-    counts = np.bincount(rows, minlength=shape[0])
-    ends = np.cumsum(counts)
-    ordinals = np.arange(1, len(rows) + 1) - (ends - counts)[rows]
+    ends = np.cumsum(np.bincount(rows, minlength=shape[0]))
+    ordinals = _ordinals(rows, shape[0])
     spans, numbers = (np.zeros(len(rows) + shape[0], np.int64) for _ in range(2))  # a row's pieces, then its padding
     of_piece = np.arange(len(rows)) + rows
     spans[of_piece], numbers[of_piece] = lengths, ordinals
@@ -120,3 +135,45 @@ def _segments(
     positions -= np.repeat((np.cumsum(spans) - spans).astype(np.int32), spans)
     positions *= segments > 0
     return segments.reshape(shape), positions.reshape(shape)
+
+
+def _ordinals(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Of pieces that stand in `count` rows, sorted by row: which of its row each is, from 1."""
+    counts = np.bincount(rows, minlength=count)
+    return np.arange(1, len(rows) + 1) - (np.cumsum(counts) - counts)[rows]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a batch holds, padding left out. `pairs` are those of a token with itself or an earlier one of its piece."""
+
+    examples: int
+    tokens: int
+    trained_tokens: int
+    pairs: int
+
+
+def held_by(packing: Packing, step: int) -> Held:
+    """What the whole batch of update `step`, counted from 0, holds."""
+    pieces, _ = _pieces(packing, step, 0, int(packing.rows))
+    lengths = packing.lengths[pieces].astype(np.int64)
+    return Held(
+        examples=int((packing.begins[pieces] == 0).sum()),
+        tokens=int(lengths.sum()),
+        trained_tokens=int(packing.trained[pieces].sum(dtype=np.int64)),
+        pairs=int((lengths * (lengths + 1) // 2).sum()),
+    )
+
+
+def sources_of(packing: Packing, step: int, rows: slice | None = None) -> NDArray[np.int32]:
+    """The index of the source of each token of a batch, int32 `[token rows, length]`, 0 where there is none.
+
+    For `rows` see `batch`.
+    """
+    first, stop, _ = (rows or slice(None)).indices(int(packing.rows))
+    found = np.zeros((max(stop - first, 0), int(packing.widths[step])), np.int32)
+    pieces, of_row = _pieces(packing, step, first, stop)
+    lengths = packing.lengths[pieces].astype(np.int64)
+    places = ranges(of_row * found.shape[1] + packing.columns[pieces], lengths)
+    found.reshape(-1)[places] = np.repeat(packing.sources[pieces], lengths)
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from runtime.data.encoded import (
     Loss,
     Reasoning,
     flat,
+    paired,
+    to_last_trained,
     together,
     without_untrained,
 )
@@ -50,7 +52,7 @@ def encode(
         loss, reasoning: what is trained; of documents it is always everything, of prompts nothing.
         end: the token that documents end with; needed where a record has a text.
     """
-    ready = [number for number, record in enumerate(records) if "tokens" in record]
+    ready = [number for number, record in enumerate(records) if "tokens" in record and format != "preference"]
     if not ready:
         return _encode_texts(format, tokenizer, template, records, loss, reasoning, end)
     others = [number for number in range(len(records)) if "tokens" not in records[number]]
@@ -96,13 +98,28 @@ def encode_chats(
     a control token such as `<|im_end|>`, which would end a turn in the middle of one (once rendered, text can't be told
     from control); chats without a trained token.
     """
-    set_aside = with_control_tokens(tokenizer, chats)
-    kept: list[int] = []
-    rendered: list[Rendered] = []
-    trained_of: list[list[Span]] = []
-    dropped: Counter[str] = Counter()
+    return _encode_read(tokenizer, _read(tokenizer, template, chats, loss, reasoning), loss, reasoning)
+
+
+@dataclass(frozen=True)
+class _Chats:
+    """Chats as texts: of those that aren't set aside the number, the rendering and the trained characters."""
+
+    chats: Sequence[Record]
+    kept: list[int]
+    rendered: list[Rendered]
+    trained: list[list[Span]]
+    set_aside: dict[int, str]
+    dropped: Counter[str]
+
+
+def _read(
+    tokenizer: Tokenizer, template: ChatTemplate, chats: Sequence[Record], loss: Loss, reasoning: Reasoning
+) -> _Chats:
+    """Renders chats. Set aside and counted as `encode_chats` tells."""
+    read = _Chats(chats, [], [], [], with_control_tokens(tokenizer, chats), Counter())
     for index, chat in enumerate(chats):
-        if index in set_aside:
+        if index in read.set_aside:
             continue
         messages, tools = chat["messages"], chat.get("tools")
         try:
@@ -110,26 +127,30 @@ def encode_chats(
             spans = trained_spans(template, text, messages, loss, reasoning)
             missing = left_out(text, messages, tools)
         except RenderError as error:
-            set_aside[index] = str(error)
+            read.set_aside[index] = str(error)
         else:
-            kept.append(index)
-            rendered.append(text)
-            trained_of.append(spans)
-            dropped.update(missing)
+            read.kept.append(index)
+            read.rendered.append(text)
+            read.trained.append(spans)
+            read.dropped.update(missing)
+    return read
 
-    encodings = _encodings(tokenizer, rendered)
+
+def _encode_read(tokenizer: Tokenizer, read: _Chats, loss: Loss, reasoning: Reasoning) -> Encoded:
+    encodings = _encodings(tokenizer, read.rendered)
     offsets, tokens = _flat(encodings)
     roles = np.zeros(len(tokens), np.uint8)
     trained = np.zeros(len(tokens), np.bool_)
     for index, first, encoding, chat, spans in zip(
-        kept, offsets.tolist(), encodings, rendered, trained_of, strict=False
+        read.kept, offsets.tolist(), encodings, read.rendered, read.trained, strict=False
     ):
         places: dict[int, tuple[int, int]] = {}
-        _mark_roles(roles, first, encoding, chat, chats[index]["messages"], places)
+        _mark_roles(roles, first, encoding, chat, read.chats[index]["messages"], places)
         for span in spans:
             start, stop = _token_range(encoding, span, len(chat.text), places)
             trained[first + start : first + stop] = True
-    encoded = Encoded(np.array(kept, np.int64), offsets, tokens, trained, roles, set_aside, dropped)
+    kept = np.array(read.kept, np.int64)
+    encoded = Encoded(kept, offsets, tokens, trained, roles, read.set_aside, read.dropped)
     masked = ", reasoning: mask" if reasoning == "mask" else ""
     return without_untrained(encoded, f"there is no token to train on with loss: {loss}{masked}")
 
@@ -158,32 +179,49 @@ def encode_prompts(tokenizer: Tokenizer, template: ChatTemplate, prompts: Sequen
 def encode_preferences(
     tokenizer: Tokenizer, template: ChatTemplate, pairs: Sequence[Record], reasoning: Reasoning = "train"
 ) -> Encoded:
-    """Of each pair the longer of prompt and chosen, and prompt and rejected; of two equally long ones the chosen.
+    """Of each pair the prompt with the chosen answer, then that with the rejected one, each up to its end of turn.
 
-    For lengths: a pair takes as much room as its longer side. What is trained of it is the answer. Set aside where
-    either side is.
+    What is trained is the answers. Set aside where either side is; where the template writes both sides alike, or the
+    prompt before one answer otherwise than before the other.
     """
-    sides = [
-        encode_chats(tokenizer, template, [_answered(pair, answer) for pair in pairs], "completion", reasoning)
-        for answer in ("chosen", "rejected")
-    ]
-    lengths = np.zeros((2, len(pairs)), np.int64)
-    for row, side in zip(lengths, sides, strict=True):
-        row[side.kept] = side.lengths
-    both = (lengths > 0).all(axis=0)
-    rejected_longer = lengths[1] > lengths[0]
-    chosen = sides[0].select((both & ~rejected_longer)[sides[0].kept])
-    rejected = sides[1].select((both & rejected_longer)[sides[1].kept])
+    sides = [_read(tokenizer, template, _answered(pairs, name), "last_assistant", reasoning) for name in SIDES]
+    unequal = _unequal(*sides)
+    encoded = [to_last_trained(_encode_read(tokenizer, side, "last_assistant", reasoning)) for side in sides]
     reasons = {
         number: f"its {name} answer: {reason}"
-        for name, side in zip(("rejected", "chosen"), reversed(sides), strict=True)
+        for name, side in zip(reversed(SIDES), reversed(encoded), strict=True)
         for number, reason in side.set_aside.items()
     }
-    return replace(together([chosen, rejected]), set_aside=reasons, dropped=sides[0].dropped)
+    set_aside = {**reasons, **unequal}
+    chosen, rejected = (side.select(~np.isin(side.kept, list(set_aside))) for side in encoded)
+    return replace(paired(chosen, rejected), set_aside=set_aside, dropped=encoded[0].dropped)
 
 
-def _answered(pair: Record, answer: str) -> Record:
-    return {**pair, "messages": [*pair["messages"], {"role": "assistant", "content": pair[answer]}]}
+SIDES = ("chosen", "rejected")
+
+
+def _answered(pairs: Sequence[Record], name: str) -> list[Record]:
+    return [{**pair, "messages": [*pair["messages"], {"role": "assistant", "content": pair[name]}]} for pair in pairs]
+
+
+def _unequal(chosen: _Chats, rejected: _Chats) -> dict[int, str]:
+    """The pairs that are none once they are rendered, with the reason."""
+    reasons: dict[int, str] = {}
+    others = dict(zip(rejected.kept, rejected.rendered, strict=True))
+    for number, one in zip(chosen.kept, chosen.rendered, strict=True):
+        other = others.get(number)
+        if other is None:
+            continue
+        if one.text == other.text:
+            reasons[number] = "the chat template writes its chosen and rejected answers alike"
+        elif _prompt(one) != _prompt(other):
+            reasons[number] = "the chat template writes its prompt otherwise before the chosen than the rejected answer"
+    return reasons
+
+
+def _prompt(chat: Rendered) -> str:
+    """What stands before the last message."""
+    return chat.text[: chat.spans[-1].start] if chat.spans else ""
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], end: int) -> Encoded:

@@ -39,6 +39,7 @@ class Encoded:
         roles: uint8, same length: an index into ROLES.
         set_aside: rows that can't be encoded, by index, with the reason.
         dropped: how many chats hold something that the template leaves out, by what it is: `reasoning`, `tools`.
+        seconds: int64[n], of pairs where in each row the second side begins; None where rows have one side.
     """
 
     kept: NDArray[np.int64]
@@ -48,11 +49,17 @@ class Encoded:
     roles: NDArray[np.uint8]
     set_aside: Mapping[int, str]
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    seconds: NDArray[np.int64] | None = None
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """int64[n], tokens of each row."""
         return np.diff(self.offsets)
+
+    @property
+    def longest(self) -> NDArray[np.int64]:
+        """int64[n], tokens that each row takes of a sequence: all of them, or those of a pair's longer side."""
+        return self.lengths if self.seconds is None else np.maximum(self.seconds, self.lengths - self.seconds)
 
     @property
     def trained_lengths(self) -> NDArray[np.int64]:
@@ -71,6 +78,7 @@ class Encoded:
             tokens=self.tokens[of_kept],
             trained=self.trained[of_kept],
             roles=self.roles[of_kept],
+            seconds=None if self.seconds is None else self.seconds[keep],
         )
 
 
@@ -98,8 +106,31 @@ def without_untrained(encoded: Encoded, reason: str) -> Encoded:
     )
 
 
+def to_last_trained(encoded: Encoded) -> Encoded:
+    """Without what follows the last trained token of each row; every row has one."""
+    ends = np.maximum.reduceat(np.where(encoded.trained, np.arange(len(encoded.tokens)), -1), encoded.offsets[:-1]) + 1
+    lengths = ends - encoded.offsets[:-1]
+    kept = np.arange(len(encoded.tokens)) < np.repeat(ends, encoded.lengths)
+    return replace(
+        encoded,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        tokens=encoded.tokens[kept],
+        trained=encoded.trained[kept],
+        roles=encoded.roles[kept],
+    )
+
+
+def paired(chosen: Encoded, rejected: Encoded) -> Encoded:
+    """Rows of two sides, one behind the other. Both have the same rows; what was set aside of either is set aside."""
+    both = together([chosen, rejected])  # of two equal numbers, the first part's row comes first
+    return replace(both, kept=both.kept[::2], offsets=both.offsets[::2], seconds=both.lengths[::2])
+
+
 def together(parts: Iterable[Encoded]) -> Encoded:
-    """Rows that were encoded apart, each with its own number, as one batch in the order of their numbers."""
+    """Rows of one side that were encoded apart, each with its own number, as one batch in the order of their numbers.
+
+    Of rows with the same number, those of an earlier part come first.
+    """
     parts = list(parts)
     kept = np.concatenate([part.kept for part in parts])
     firsts = np.cumsum([0] + [len(part.tokens) for part in parts])

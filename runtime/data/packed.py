@@ -61,6 +61,11 @@ class Packing:
         return _sums(self.trained, self.edges)
 
     @property
+    def examples_by_update(self) -> NDArray[np.int64]:
+        """int64[updates], examples of each batch; a split one counts where its first piece stands."""
+        return _sums((self.begins == 0).astype(np.int32), self.edges)
+
+    @property
     def tokens(self) -> int:
         return int(self.lengths.sum(dtype=np.int64))
 

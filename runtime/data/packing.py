@@ -2,7 +2,8 @@
 
 `best_fit` and `first_fit` fill token rows with several rows or pieces of them; `none` gives every example a token row
 of its own. Bins are filled within windows of the order that never cross a phase, so what is in one window moves
-nothing in another.
+nothing in another. A pair is two pieces of one token row, next to each other, and token rows of pairs are twice as
+wide as a sequence.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def pack(
     updates: int | None = None,
     long: Long = "split",
     whole: Collection[int] = (),
+    reserved: int = 0,
 ) -> Packing:
     """Packs the whole order, or what fills the first `updates` batches.
 
@@ -52,19 +54,25 @@ def pack(
 
     Args:
         stores: the sources' tokens, in the order of their indices.
-        sequence: tokens of a token row at most.
+        sequence: tokens of a token row at most; of pairs, tokens of either side.
         rows: token rows of a batch.
         place: where a row comes from, given the index of its source and its number there.
         long: what becomes of an example longer than `sequence`: it is split, every token once, or cut, and its first
             `sequence` tokens are kept.
         whole: indices of sources whose rows are never split or cut: chats.
+        reserved: tokens behind a prompt that stay free for its answer; `sequence` is what they leave.
 
     Raises:
-        UserError: a row of these, or with `none`, which splits nothing, of any, is longer than `sequence`.
+        UserError: a row of these, or with `none`, which splits nothing, of any, is longer than `sequence`; or either
+            side of a pair is.
     """
+    pairs = any(store.seconds.any() for store in stores)
+    width = 2 * sequence if pairs else sequence
     limit = None if updates is None else updates * rows
     lengths = np.concatenate([store.lengths for store in stores])
     trained = np.concatenate([store.trained_lengths for store in stores])
+    longest = np.concatenate([store.longest for store in stores])
+    seconds = np.concatenate([store.seconds for store in stores])
     firsts = np.cumsum([0, *(len(store) for store in stores)])
     tables: list[_Table] = []
     filled = 0
@@ -74,20 +82,23 @@ def pack(
         sources, numbers = order.rows(start, stop)
         flat = firsts[sources] + numbers
         kept_whole = range(len(stores)) if method == "none" and long == "split" else whole
-        refused = np.isin(sources, list(kept_whole))
-        _refuse_long(sources[refused], numbers[refused], lengths[flat][refused], sequence, place)
-        pieces = _pieces(sources, numbers, lengths[flat], sequence, long)
+        refused = np.isin(sources, list(kept_whole)) | pairs
+        _refuse_long(sources[refused], numbers[refused], longest[flat][refused], sequence, place, pairs, reserved)
+        pieces = _pieces(sources, numbers, lengths[flat], width, long)
+        bins, count = _bins(pieces, method, width, subkey(int(order.key), "bins", start))
+        if pairs:
+            pieces, bins = _sides(pieces, seconds[flat]), np.repeat(bins, 2)
         pieces.trained[:] = trained[flat[pieces.examples]]
         _count_trained_of_parts(pieces, lengths[flat], stores)
-        bins, count = _bins(pieces, method, sequence, subkey(int(order.key), "bins", start))
         tables.append(_table(pieces, bins, count, lengths[flat]))
         filled += count
-    return _packing(tables, method, sequence, rows, limit)
+    return _packing(tables, method, width, rows, limit)
 
 
 @dataclass
 class _Pieces:
-    """Pieces of a span of the order, in its order. `examples` are indices into the span."""
+    """Pieces of a span of the order, in its order. `examples` are indices into the span; `sides` says that of each
+    example there are two, whole."""
 
     examples: NDArray[np.int64]
     sources: NDArray[np.int32]
@@ -95,6 +106,7 @@ class _Pieces:
     begins: NDArray[np.int64]
     lengths: NDArray[np.int64]
     trained: NDArray[np.int64]
+    sides: bool = False
 
 
 @dataclass
@@ -141,8 +153,24 @@ def _pieces(
     )
 
 
+def _sides(pairs: _Pieces, seconds: NDArray[np.int32]) -> _Pieces:
+    """Of every pair, of which `pairs` has one piece, the chosen and then the rejected side."""
+    middle = seconds.astype(np.int64)
+    begins = np.stack([np.zeros_like(middle), middle], axis=1).reshape(-1)
+    ends = np.stack([middle, pairs.lengths], axis=1).reshape(-1)
+    return _Pieces(
+        examples=np.repeat(pairs.examples, 2),
+        sources=np.repeat(pairs.sources, 2),
+        numbers=np.repeat(pairs.numbers, 2),
+        begins=begins,
+        lengths=ends - begins,
+        trained=np.zeros(len(begins), np.int64),
+        sides=True,
+    )
+
+
 def _count_trained_of_parts(pieces: _Pieces, lengths: NDArray[np.int64], stores: Sequence[TokenStore]) -> None:
-    """Reads the masks of rows that were split or cut: which token is trained depends on where a piece begins."""
+    """Reads the masks of rows that are in parts: which token is trained depends on where a piece begins."""
     part = pieces.lengths < lengths[pieces.examples]
     for source in np.unique(pieces.sources[part]).tolist():
         of_source = np.flatnonzero(part & (pieces.sources == source))
@@ -186,8 +214,8 @@ def _table(pieces: _Pieces, bins: NDArray[np.int64], count: int, whole: NDArray[
     sizes = np.bincount(bins, minlength=count)
     before = np.cumsum(lengths) - lengths
     examples, begins = pieces.examples[by_bin], pieces.begins[by_bin]
-    of_split = np.bincount(pieces.examples)[examples] > 1
-    left_out = np.where(of_split, 0, whole[examples] - lengths)
+    of_split = np.bincount(pieces.examples)[examples] > (2 if pieces.sides else 1)
+    left_out = whole[examples] - np.bincount(pieces.examples, pieces.lengths)[examples].astype(np.int64)
     return _Table(
         sources=pieces.sources[by_bin],
         numbers=pieces.numbers[by_bin],
@@ -202,7 +230,7 @@ def _table(pieces: _Pieces, bins: NDArray[np.int64], count: int, whole: NDArray[
     )
 
 
-def _packing(tables: list[_Table], method: Method, sequence: int, rows: int, limit: int | None) -> Packing:
+def _packing(tables: list[_Table], method: Method, width: int, rows: int, limit: int | None) -> Packing:
     sizes = np.concatenate([table.sizes for table in tables])[:limit]
     tokens = np.concatenate([table.tokens for table in tables])[:limit]
     stop = int(sizes.sum())
@@ -212,7 +240,7 @@ def _packing(tables: list[_Table], method: Method, sequence: int, rows: int, lim
 
     return Packing(
         rows=np.array(rows),
-        widths=_widths(tokens, method, sequence, rows),
+        widths=_widths(tokens, method, width, rows),
         bins=np.concatenate([[0], np.cumsum(sizes)]),
         sources=joined("sources"),
         numbers=joined("numbers"),
@@ -225,15 +253,15 @@ def _packing(tables: list[_Table], method: Method, sequence: int, rows: int, lim
     )
 
 
-def _widths(tokens: NDArray[np.int64], method: Method, sequence: int, rows: int) -> NDArray[np.int64]:
-    """Tokens of the rows of each batch: with `none` the least of four lengths, quarters of `sequence`, that holds all.
+def _widths(tokens: NDArray[np.int64], method: Method, width: int, rows: int) -> NDArray[np.int64]:
+    """Tokens of the rows of each batch: with `none` the least of four lengths, quarters of `width`, that holds all.
 
     Few lengths, as a program is compiled for each.
     """
     firsts = np.arange(0, len(tokens), rows)
     if method != "none":
-        return np.full(len(firsts), sequence, np.int64)
-    quarters = np.array([-(-sequence * quarter // 32) * 8 for quarter in (1, 2, 3, 4)], np.int64)
+        return np.full(len(firsts), width, np.int64)
+    quarters = np.array([-(-width * quarter // 32) * 8 for quarter in (1, 2, 3, 4)], np.int64)
     return quarters[np.searchsorted(quarters, np.maximum.reduceat(tokens, firsts))]
 
 
@@ -243,12 +271,22 @@ def _refuse_long(
     lengths: NDArray[np.int64],
     sequence: int,
     place: Callable[[int, int], str],
+    pairs: bool,
+    reserved: int,
 ) -> None:
     long = np.flatnonzero(lengths > sequence)
     if len(long):
         first = int(long[0])
+        if reserved:
+            raise UserError(
+                f"a prompt has {lengths[first]:,} tokens: with {reserved:,} for its answer, a sequence of "
+                f"{sequence + reserved:,} has room for {sequence:,}",
+                f"raise `sequence`, lower `max_tokens`, or leave long prompts out: `filter(tokens in 1..{sequence})`",
+                place=place(int(sources[first]), int(numbers[first])),
+            )
+        row = "a pair's longer side" if pairs else "a row"
         raise UserError(
-            f"a row has {lengths[first]:,} tokens, more than a sequence of {sequence:,}, and can't be split",
+            f"{row} has {lengths[first]:,} tokens, more than a sequence of {sequence:,}, and can't be split",
             f"cut long rows with `truncate({sequence} tokens)`, leave them out with `filter(tokens in 1..{sequence})`, "
             "or raise `sequence`",
             place=place(int(sources[first]), int(numbers[first])),

@@ -26,7 +26,13 @@ Flat = Literal["tokens", "trained", "roles"]
 
 _FLAT: dict[Flat, str] = {"tokens": "int32", "trained": "bool", "roles": "uint8"}
 """Arrays with one element a token."""
-_FACTS = {"offsets": "int64", "trained_lengths": "int64", "identity": "uint8", "occurrence": "int32"}
+_FACTS = {
+    "offsets": "int64",
+    "trained_lengths": "int64",
+    "seconds": "int32",
+    "identity": "uint8",
+    "occurrence": "int32",
+}
 """Arrays of the rows: `offsets` has one element a row and one more, `identity` 32 a row, one behind the other."""
 _FILE = 1 << 23
 """Tokens of a file."""
@@ -42,6 +48,7 @@ class TokenStore:
         arrays: those of `_FLAT`.
         starts, stops: int64[n], where each row begins and ends in them.
         trained_lengths: int64[n], trained tokens of each row.
+        seconds: int32[n], where in each row the second side of a pair begins; 0 in rows that are none.
         identity: uint8[n, 32]; occurrence: int32[n]; as in `Rows`.
     """
 
@@ -50,6 +57,7 @@ class TokenStore:
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     trained_lengths: NDArray[np.int64]
+    seconds: NDArray[np.int32]
     identity: NDArray[np.uint8]
     occurrence: NDArray[np.int32]
 
@@ -60,6 +68,11 @@ class TokenStore:
     def lengths(self) -> NDArray[np.int64]:
         """int64[n], tokens of each row."""
         return self.stops - self.starts
+
+    @cached_property
+    def longest(self) -> NDArray[np.int64]:
+        """int64[n], tokens that each row takes of a sequence: all of them, or those of a pair's longer side."""
+        return np.maximum(self.seconds, self.lengths - self.seconds)
 
     def source(self, name: str, content: str) -> Source:
         """The lengths that an order is made of; for the arguments see `Source`."""
@@ -72,6 +85,7 @@ class TokenStore:
             starts=self.starts[numbers],
             stops=self.stops[numbers],
             trained_lengths=self.trained_lengths[numbers],
+            seconds=self.seconds[numbers],
             identity=self.identity[numbers],
             occurrence=self.occurrence[numbers],
         )
@@ -114,7 +128,8 @@ def open_store(location: Path | str) -> TokenStore:
     arrays: dict[Flat, FlatArray] = {name: open_array(f"{location}/{name}") for name in _FLAT}
     facts = {name: open_whole(f"{location}/{name}") for name in _FACTS}
     rows, tokens = len(facts["offsets"]) - 1, int(facts["offsets"][-1]) if len(facts["offsets"]) else -1
-    expected = {**dict.fromkeys(_FLAT, tokens), "trained_lengths": rows, "identity": 32 * rows, "occurrence": rows}
+    expected = {**dict.fromkeys(_FLAT, tokens), **dict.fromkeys(_FACTS, rows), "identity": 32 * rows}
+    del expected["offsets"]
     found = {name: array.size for name, array in (arrays | facts).items()}
     for name, size in expected.items():
         if found[name] != size:
@@ -125,6 +140,7 @@ def open_store(location: Path | str) -> TokenStore:
         starts=facts["offsets"][:-1],
         stops=facts["offsets"][1:],
         trained_lengths=facts["trained_lengths"],
+        seconds=facts["seconds"],
         identity=facts["identity"].reshape(-1, 32),
         occurrence=facts["occurrence"],
     )
@@ -135,6 +151,8 @@ def store_digest(store: TokenStore) -> str:
     hasher = hashlib.sha256()
     for array in (store.lengths, store.identity, store.occurrence):
         hasher.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    if store.seconds.any():
+        hasher.update(np.ascontiguousarray(store.seconds, "<i4").data)
     for name in _FLAT:
         for rows in in_turns(np.arange(len(store)), store.lengths, _DIGEST_TOKENS):
             values = store.read(name, rows, np.zeros_like(rows), store.lengths[rows])
@@ -160,6 +178,7 @@ def write_piece(
         "roles": encoded.roles,
         "offsets": encoded.offsets,
         "trained_lengths": encoded.trained_lengths,
+        "seconds": np.zeros(len(encoded.kept), np.int64) if encoded.seconds is None else encoded.seconds,
         "identity": identity[encoded.kept].reshape(-1),
         "occurrence": occurrence[encoded.kept],
         "set_aside": np.frombuffer(json.dumps(list(encoded.set_aside.items())).encode(), np.uint8),
@@ -199,7 +218,7 @@ def finish_store(folder: Path, count: int) -> TokenStore:
     writers |= {name: ArrayWriter(folder / name, kind, ONE_FILE) for name, kind in _FACTS.items()}
     writers["offsets"].add(np.zeros(1, np.int64))
     end = 0
-    names = ("tokens", "trained", "roles", "trained_lengths", "identity", "occurrence")
+    names = ("tokens", "trained", "roles", "trained_lengths", "seconds", "identity", "occurrence")
     for number in range(count):
         offsets, *arrays = _of_piece(folder, number, "offsets", *names)
         for name, array in zip(names, arrays, strict=True):

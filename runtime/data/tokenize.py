@@ -48,13 +48,15 @@ class Measured:
 
     Attributes:
         kept: int64[n], numbers of the rows that the consumer can read.
-        tokens, trained: int64[n], tokens of these rows, and trained tokens.
+        tokens, trained: int64[n], tokens of these rows, and trained tokens; of a pair those of both sides.
+        longest: int64[n], tokens that each takes of a sequence: of a pair those of its longer side.
         set_aside: the others.
     """
 
     kept: NDArray[np.int64]
     tokens: NDArray[np.int64]
     trained: NDArray[np.int64]
+    longest: NDArray[np.int64]
     set_aside: Tally
 
 
@@ -88,6 +90,7 @@ def measure(
         kept=np.concatenate([_NONE, *(first + piece.kept for first, piece in zip(firsts, pieces, strict=True))]),
         tokens=np.concatenate([_NONE, *(piece.tokens for piece in pieces)]),
         trained=np.concatenate([_NONE, *(piece.trained for piece in pieces)]),
+        longest=np.concatenate([_NONE, *(piece.longest for piece in pieces)]),
         set_aside=_set_aside(rows, zip(firsts, (piece.set_aside for piece in pieces), strict=True)),
     )
 
@@ -157,7 +160,7 @@ def _encode(format: Format, consumer: Consumer, rows: Rows) -> Encoded:
 
 def _lengths(format: Format, consumer: Consumer, rows: Rows) -> _Lengths:
     encoded = _encode(format, consumer, rows)
-    return _Lengths(encoded.kept, encoded.lengths, encoded.trained_lengths, encoded.set_aside)
+    return _Lengths(encoded.kept, encoded.lengths, encoded.trained_lengths, encoded.longest, encoded.set_aside)
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class _Lengths:
     kept: NDArray[np.int64]
     tokens: NDArray[np.int64]
     trained: NDArray[np.int64]
+    longest: NDArray[np.int64]
     set_aside: Mapping[int, str]
 
 

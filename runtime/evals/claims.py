@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from compiler.passes.build import moment
+from compiler.passes.points import moment
 from dsl import values
 from dsl.scalars import parse_text
 from dsl.values import Arithmetic, Compare, Constant, EvalReference, Expression

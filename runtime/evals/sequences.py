@@ -46,12 +46,13 @@ def score_sequences(
     sequences: Sequence[TokenSequence],
     log_probabilities: LogProbabilities,
     advance: Callable[[int], None] = lambda tokens: None,
+    length: int | None = None,
 ) -> SequenceScores:
     """The log-probability of each sequence's counted tokens.
 
     Every batch has the same shape, so the model compiles once. Rows are a multiple of 64 long and hold the longest
-    sequence; of such lengths up to `ROW_TOKENS` the one that leaves the least room empty. A batch has as many rows as
-    make about `BATCH_TOKENS`.
+    sequence; of such lengths up to `ROW_TOKENS` the one that leaves the least room empty, unless `length` says one. A
+    batch has as many rows as make about `BATCH_TOKENS`.
 
     Args:
         sequences: none of them empty.
@@ -64,7 +65,8 @@ def score_sequences(
     if not len(sequences):
         return SequenceScores(total, count)
     shortest = -(-int(lengths.max()) // 64) * 64
-    packings = {room: pack(lengths, room) for room in range(shortest, max(shortest, ROW_TOKENS) + 1, 64)}
+    rooms = range(shortest, max(shortest, ROW_TOKENS) + 1, 64) if length is None else (length,)
+    packings = {room: pack(lengths, room) for room in rooms}
     length = min(packings, key=lambda room: len(packings[room]) * room)
     packed, rows = packings[length], max(1, BATCH_TOKENS // length)
     for start in range(0, len(packed), rows):

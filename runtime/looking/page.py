@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from runtime.looking.look import Looked
+from runtime.looking.tokens import by_side
 
 
 def render(looked: Looked) -> str:
@@ -20,4 +21,4 @@ def render(looked: Looked) -> str:
         lstrip_blocks=True,
     )
     style = Markup((files("runtime.report") / "page" / "report.css").read_text())
-    return environment.get_template("sample.html.jinja").render(looked=looked, style=style)
+    return environment.get_template("sample.html.jinja").render(looked=looked, style=style, by_side=by_side)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from compiler.plan import PlannedArm
 from compiler.steps import Pack, Tokenize, Train
@@ -10,7 +11,7 @@ from runtime.data.batches import rows_of
 from runtime.data.packed import load_packing
 from runtime.data.store import open_store
 from runtime.errors import UserError
-from runtime.looking.tokens import Run, runs
+from runtime.looking.tokens import Run, runs, side_at
 from runtime.steps.context import Context
 from runtime.steps.data import PACKING, places_of, sorted_inputs
 
@@ -25,6 +26,7 @@ class TracedPiece:
         place: FILE:LINE of the row.
         identity, occurrence: which row it is, anywhere.
         begin, length: which of its tokens.
+        side: of a pair, which side they are.
         runs: these tokens, by role and mask.
     """
 
@@ -36,6 +38,7 @@ class TracedPiece:
     occurrence: int
     begin: int
     length: int
+    side: Literal["chosen", "rejected"] | None
     runs: tuple[Run, ...]
 
 
@@ -77,6 +80,7 @@ def trace(context: Context, arm: PlannedArm, stage: str | None, update: int) -> 
                 occurrence=piece.occurrence,
                 begin=piece.begin,
                 length=piece.length,
+                side=side_at(store, piece.number, piece.begin),
                 runs=tuple(runs(store, tokenizer, piece.number, piece.begin, piece.length)),
             )
         )

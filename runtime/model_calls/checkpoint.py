@@ -19,10 +19,11 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from compiler.program.sampler import Prompt
 from runtime.data.templates import RenderError, render
 from runtime.data.tokenize import Consumer, template_of
 from runtime.errors import UserError
-from runtime.model_calls.batches import ROWS, Batches, Prompt
+from runtime.model_calls.batches import ROWS, Batches
 from runtime.model_calls.messages import to_records, tools_to_records
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class CheckpointAPI(ModelAPI):
             )
         )
         made = await asyncio.wrap_future(continuation)
-        text = self._tokenizer.tokenizer.decode(list(made.ids))
+        text = self._tokenizer.tokenizer.decode(list(made.text_ids))
         full = len(ids) + len(made.ids) >= self._context
         reason = "stop" if made.stopped else "model_length" if full else "max_tokens"
         return ModelOutput(

@@ -35,7 +35,7 @@ def ask(
 
     format = cast(Format, step.format)
     with Answers(context.store.root, context.reporter.say) as answers:
-        caller = _caller(context, operation.model, answers)
+        caller = caller_of(context, operation.model, answers)
         match operation:
             case operations.Sample():
                 return sample_rows(rows, operation, caller, path)
@@ -53,7 +53,8 @@ def ask(
                 assert_never(operation)
 
 
-def _caller(context: Context, asked: Asked, answers: Answers) -> Caller:
+def caller_of(context: Context, asked: Asked, answers: Answers) -> Caller:
+    """Who asks a model of a plan."""
     from runtime.model_calls.callers import own_caller, served_caller
 
     if asked.point is None:
@@ -62,7 +63,7 @@ def _caller(context: Context, asked: Asked, answers: Answers) -> Caller:
     assert weights is not None
 
     def load() -> tuple[ModelDescription, Parameters]:
-        from runtime.steps.training import parameters
+        from runtime.steps.models import parameters
 
         return context.model(weights), parameters(context, point, weights)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from compiler.keys import Keys
 from compiler.steps import Weights
@@ -19,10 +19,24 @@ from runtime.progress import Reporter
 from runtime.store import Store
 
 if TYPE_CHECKING:
-    from compiler.program.config import DecoderConfig, Parameters
+    from compiler.program.config import DecoderConfig, Parameters, Precision
     from compiler.program.optimizer import Optimizer
     from compiler.program.step import LogProbabilities, TrainStep
     from runtime.weights.description import ModelDescription
+
+
+@dataclass(frozen=True)
+class Running:
+    """How train steps are run: what changes their speed, and their results to rounding only. In no key."""
+
+    shard: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Axes of the mesh and their sizes; empty for all devices that are here."""
+    micro_batch_rows: int | None = None
+    """How many rows of a batch are computed at once; None for all."""
+    remat: Literal["none", "projections", "full"] = "projections"
+    """What is computed again for the backward pass (see `compiler.program.execution.Remat`)."""
+    kernel: Literal["xla", "splash", "pallas", "cudnn"] | None = None
+    """Of attention; None for what suits the devices."""
 
 
 @dataclass
@@ -35,10 +49,11 @@ class Context:
     keys: Keys
     files: Files
     stop: Event = field(default_factory=Event)
+    running: Running = field(default_factory=Running)
     engine: Engine | None = None
     """Where the work of data is done; None is wherever on this machine it is done soonest."""
     descriptions: dict[str, ModelDescription] = field(default_factory=dict)
-    compiled: dict[DecoderConfig, LogProbabilities] = field(default_factory=dict)
+    compiled: dict[tuple[DecoderConfig, Precision], LogProbabilities] = field(default_factory=dict)
     """Forward passes compiled so far."""
     programs: dict[tuple[object, ...], tuple[Optimizer, TrainStep]] = field(default_factory=dict)
     """Train steps compiled so far, by all that they are made of."""
@@ -78,12 +93,24 @@ class Context:
 
     def model(self, weights: str) -> ModelDescription:
         """Configuration and tokenizer of a `weights` step."""
+        from compiler.program.config import DecoderConfig
         from runtime.weights import pretrained
+        from runtime.weights.description import ModelDescription, check_vocabulary
 
         if weights not in self.descriptions:
-            described = pretrained.describe(self.weights_path(weights))
             step = self.keys.plan.steps[weights]
             assert isinstance(step, Weights)
+            tokenizer = None
+            if step.tokenizer is not None:
+                tokenizer = pretrained.describe_tokenizer(self.files.tokenizer(step.tokenizer))
+            if step.architecture is None:
+                described = pretrained.describe(self.weights_path(weights))
+                described = described if tokenizer is None else replace(described, tokenizer=tokenizer)
+            else:
+                assert tokenizer is not None, "the checker reports a model from scratch without a tokenizer"
+                described = ModelDescription(DecoderConfig(**step.architecture), tokenizer)
+            if tokenizer is not None:
+                check_vocabulary(described, step.place)
             if step.template is not None:
                 tokenizer = replace(described.tokenizer, chat_template=self.text(step.template))
                 described = replace(described, tokenizer=tokenizer)

@@ -12,7 +12,7 @@ from runtime.data.templates import Message, render
 from runtime.data.tokenize import Consumer, template_of
 from runtime.errors import UserError
 from runtime.steps.context import Context
-from runtime.steps.training import parameters
+from runtime.steps.models import parameters
 
 
 class Conversation:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.identity import Json, sha256
-from compiler.keys import locations_of
 from compiler.steps import DataStep, MixOf, Order, Pack, PhaseOf, Read, Result, Survey, Tokenize, Transform, Weights
 from compiler.values import Measure, Share
 from dsl.values import Amount, Quantity, Unit
@@ -20,7 +19,7 @@ from runtime.data.batches import digest
 from runtime.data.keys import key as stream_key
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import load_order, make_order, uses
-from runtime.data.packed import held
+from runtime.data.packed import held, load_packing
 from runtime.data.packing import pack
 from runtime.data.read import read_files
 from runtime.data.rows import Format
@@ -90,8 +89,10 @@ def _weights(context: Context, description: str, step: Weights) -> Outcome:
         "chat_template": tokenizer.chat_template,
         "special": [tokenizer.bos, tokenizer.eos, tokenizer.pad, tokenizer.unknown],
     }
-    return sha256([digest for location in locations_of(step) for digest in context.files.digests[location]]), {
-        "tokenizer": sha256(cast(Json, read_as)),
+    reads = sha256(cast(Json, read_as))
+    of_weights = [] if step.location is None else list(context.files.digests[step.location])
+    return sha256([*of_weights, cast(Json, step.architecture), step.seed, reads]), {
+        "tokenizer": reads,
         "context": model.config.context,
         "config": asdict(model.config),
     }
@@ -180,12 +181,13 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         load_order(context.folder(step.order) / ORDER),
         stores,
         step.packing,
-        step.sequence,
+        step.longest,
         rows_of_batch(step),
         lambda source, number: places[source](number),
         step.updates,
         step.overlong,
         whole=[number for number, each in enumerate(inputs) if _format(context, each) != "documents"],
+        reserved=step.reserved,
     )
     packing.save(folder / PACKING)
     stream = digest(packing, stores)
@@ -196,12 +198,22 @@ def _pack(context: Context, step: Pack, folder: Path) -> Outcome:
         "padded": packing.padded,
         "truncated": int(packing.split),
         "cut": int(packing.cut),
-        "pairs": int(_pairs(packing.lengths.astype(np.int64)).sum()),
+        "pairs": _pairs(packing.lengths.astype(np.int64)),
+        "pairs_within": _pairs_within(packing.lengths.astype(np.int64)),
         "digest": stream,
         "held": held(packing, len(stores), packing.updates).tolist(),
+        "examples": int(packing.examples_by_update.sum()),
+        "cumulative_examples": np.cumsum(packing.examples_by_update).tolist(),
         "cumulative_tokens": np.cumsum(packing.tokens_by_update).tolist(),
         "cumulative_trained_tokens": np.cumsum(packing.trained_by_update).tolist(),
     }
+
+
+def held_until(context: Context, pack: str, update: int) -> list[list[int]]:
+    """Examples, tokens and trained tokens of each source of a done `pack` step, up to an update."""
+    step = context.keys.plan.steps[pack]
+    assert isinstance(step, Pack)
+    return held(load_packing(context.folder(pack) / PACKING), len(step.tokens), update).tolist()
 
 
 def _format(context: Context, tokens: str) -> str:
@@ -210,23 +222,31 @@ def _format(context: Context, tokens: str) -> str:
     return step.format
 
 
-def _pairs(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many (token, earlier token or itself) pairs attention sees in pieces of these lengths."""
-    return lengths * (lengths + 1) // 2
+def _pairs(lengths: NDArray[np.int64], window: int | None = None) -> int:
+    """How many (token, earlier token or itself) pairs attention sees in pieces of these lengths, within a window."""
+    reach = lengths if window is None else np.minimum(lengths, window)
+    return int((reach * (reach + 1) // 2 + (lengths - reach) * reach).sum())
+
+
+def _pairs_within(lengths: NDArray[np.int64]) -> dict[str, int]:
+    """The pairs by window, of all powers of two (as published models have them) that are shorter than some piece."""
+    longest = int(lengths.max(initial=0))
+    return {str(window): _pairs(lengths, window) for window in (1 << n for n in range(64)) if window < longest}
 
 
 def rows_of_batch(step: Pack) -> int:
-    """Token rows of a batch: its examples, or its tokens over the sequence."""
+    """Token rows of a batch: its examples, or its tokens over the room of a row, two sequences for a pair."""
     count = int(Fraction(step.batch.count))
     if step.batch.unit != "tokens":
         return count
-    if count % step.sequence:
-        nearest = max(round(count / step.sequence), 1) * step.sequence
+    if count % step.width:
+        nearest = max(round(count / step.width), 1) * step.width
+        rows = "pairs of sequences" if step.pairs else "sequences"
         raise UserError(
-            f"a batch of {count} tokens is no whole number of sequences of {step.sequence}",
-            f"write `batch: {nearest} tokens`, or `batch: {nearest // step.sequence} examples`",
+            f"a batch of {count} tokens is no whole number of {rows} of {step.sequence}",
+            f"write `batch: {nearest} tokens`, or `batch: {nearest // step.width} examples`",
         )
-    return count // step.sequence
+    return count // step.width
 
 
 def places_of(context: Context, tokens: str, store: TokenStore) -> Callable[[int], str]:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from compiler.identity import sha256
 from compiler.program.step import make_log_probabilities
@@ -17,15 +15,18 @@ from runtime.data.store import open_store
 from runtime.data.tokenize import Consumer, template_of
 from runtime.evals import choice, loss
 from runtime.evals.choice_rows import choice_items
+from runtime.evals.pairs import respond, token_count
 from runtime.evals.score import Scored, from_json, score, to_json
 from runtime.evals.sequences import LogProbabilities
 from runtime.progress import Tracker
 from runtime.steps.context import Context
 from runtime.steps.data import rows_of
-from runtime.steps.training import parameters, users
+from runtime.steps.models import parameters
+from runtime.steps.pairs import ordered_pairs
+from runtime.steps.responses import responses_of, write_responses
+from runtime.steps.training import users
 from runtime.stopping import Stopped
 
-RESPONSES = "responses.parquet"
 SCORES = "scores.json"
 
 
@@ -42,11 +43,15 @@ def run_respond(context: Context, description: str, step: Respond, folder: Path)
         with context.reporter.work(label, total, "tokens") as tracker:
             advance = _advance(context, tracker)
             table = choice.respond(items, tokenizer.tokenizer, template, room, model, advance)
+    elif step.method == "pairs":
+        stores, asked = ordered_pairs(context, step)
+        with context.reporter.work(f"reference of {step.name}", token_count(stores, asked), "tokens") as tracker:
+            table = respond(stores, asked, model, _advance(context, tracker))
     else:
         held_out = [item for each in step.items for item in loss.loss_items(open_store(context.folder(each)))]
         with context.reporter.work(label, sum(len(item.tokens) for item in held_out), "tokens") as tracker:
             table = loss.respond(held_out, room, model, _advance(context, tracker))
-    pq.write_table(table, folder / RESPONSES)
+    write_responses(folder, table)
     key = context.key(description)
     return Result(key=key, content=key, facts={"items": len(table)})
 
@@ -56,10 +61,6 @@ def run_score(context: Context, description: str, step: Score, folder: Path) -> 
     text = to_json(score(responses_of(context, step.respond), step.metric, step.normalise))
     (folder / SCORES).write_text(text)
     return Result(key=context.key(description), content=sha256(text), facts={"metric": step.metric})
-
-
-def responses_of(context: Context, respond: str) -> pa.Table:
-    return pq.read_table(context.folder(respond) / RESPONSES)
 
 
 def scored_of(context: Context, score_step: str) -> Scored:
@@ -75,7 +76,8 @@ def _log_probabilities(context: Context, step: Respond) -> LogProbabilities:
         context.loaded = None  # frees the one before first: two may not fit
         context.loaded = name, jax.device_put(parameters(context, step.model, step.weights))
     loaded = context.loaded[1]
-    compiled = context.compiled.setdefault(config, make_log_probabilities(config))
+    name_of_program = config, step.precision
+    compiled = context.compiled.setdefault(name_of_program, make_log_probabilities(config, step.precision))
     return lambda *arrays: compiled(loaded, *map(jnp.asarray, arrays))
 
 

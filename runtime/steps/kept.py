@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler.keys import asked_point
+from compiler.keys import points_of
 from compiler.steps import AnyStep, Train
-from compiler.values import END
 from runtime.steps.context import Context
 
 
 def lacking(context: Context, pending: Mapping[str, AnyStep], train: str) -> list[int]:
-    """Updates of a train step whose weights aren't there: the last, and those that a pending step wants."""
+    """Updates of a train step whose weights aren't there: where its stages end, and those that a pending step wants."""
     from runtime.train.committed import weights_at
 
-    wanted = _wanted(context, pending, train) | {context.update(train, END)}
+    wanted = _wanted(context, pending, train) | _ends(context, train)
     return sorted(wanted - set(weights_at(context.folder(train))))
 
 
 def _wanted(context: Context, steps: Mapping[str, AnyStep], train: str) -> set[int]:
     """Updates of a train step after which some step takes its weights."""
-    points = (step.model if isinstance(step, Train) else asked_point(step) for step in steps.values())
-    return {context.update(train, point.at) for point in points if point is not None and point.step == train}
+    points = (point for step in steps.values() for point in points_of(step))
+    return {context.update(train, point.at) for point in points if point.step == train}
+
+
+def _ends(context: Context, train: str) -> set[int]:
+    """Updates of a train step at which its stages end: arms that leave the run early, and those that go through it."""
+    step = context.keys.plan.steps[train]
+    assert isinstance(step, Train)
+    return {context.update(train, moment) for moment in step.ends}
 
 
 def train_if_needed(context: Context, pending: Mapping[str, AnyStep], description: str, step: Train) -> None:
-    """Trains to the end unless it is done, all weights that a pending step wants among what is kept."""
+    """Trains to the last point that is wanted unless it is done, all weights that a pending step wants among what is
+    kept."""
+    from runtime.followers import call_in
     from runtime.steps.training import run_train
 
     key = context.key(description)
@@ -33,13 +41,15 @@ def train_if_needed(context: Context, pending: Mapping[str, AnyStep], descriptio
         if context.store.find(key) is not None and not lacking(context, pending, description):
             return  # another process was first
         keep = _kept(context, description, step) | _wanted(context, pending, description)
+        call_in(context, description, keep)
         result = run_train(context, description, step, keep)
         context.store.finish(key, result, step.kind, step.name)
 
 
 def _kept(context: Context, description: str, step: Train) -> set[int]:
-    """Updates whose weights stay after the study: those of `checkpoint:`, and the last."""
-    return {context.update(description, moment) for moment in (*step.checkpoint, END)}
+    """Updates whose weights stay after the study: the ends of stages, and those of `checkpoint:` before the last."""
+    ends = _ends(context, description)
+    return ends | {at for moment in step.checkpoint if (at := context.update(description, moment)) <= max(ends)}
 
 
 def drop_unkept(context: Context) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,9 @@ from runtime.report.results import StudyResults, study_results, to_json
 from runtime.report.study_report import Curve, SetAside, StudyReport
 from runtime.saved import save_plan, spec_of
 from runtime.steps.context import Context
-from runtime.steps.evaluations import responses_of, scored_of
+from runtime.steps.data import held_until
+from runtime.steps.evaluations import scored_of
+from runtime.steps.responses import responses_of
 from runtime.train import telemetry
 
 RESULTS = "results.json"
@@ -45,8 +48,8 @@ def results_of(context: Context, step: Report) -> StudyResults:
             eval=planned.eval,
             stage=planned.stage,
             seed=planned.seed,
-            step=0 if planned.train is None else context.update(planned.train, planned.moment),
-            tokens=_tokens(context, planned.train, planned.moment),
+            step=0 if planned.train is None else context.update(planned.train, planned.fires),
+            tokens=_tokens(context, planned.train, planned.fires),
             scored=scored_of(context, planned.score),
             moment=planned.moment,
             last=planned.last,
@@ -74,7 +77,7 @@ def _study_report(plan: Plan, context: Context, study: PlannedStudy, page: Path)
     step = plan.steps[study.report]
     assert isinstance(step, Report)
     keys: dict[str, str | None] = {each: context.key(each) for each in plan.steps}
-    told = figures(plan, context.keys, keys, set(plan.steps))
+    told = figures(plan, context.keys, keys, set(plan.steps), partial(held_until, context))
     seeds = {arm.name: arm.seed for arm in reversed(study.arms)}
     return StudyReport(
         question=study.question,

@@ -103,7 +103,7 @@ def _apply(context: Context, step: Transform, rows: Rows, measured: Measured | N
     format = cast(Format, step.format)
     match step.operation:
         case operations.Filter(predicate=text):
-            tokens = None if measured is None else measured.tokens
+            tokens = None if measured is None else measured.longest
             return filter_rows(rows, cast(Predicate, parse_text("predicate", text)), format, tokens, text)
         case operations.Take(amount=amount):
             quantity = Quantity(Fraction(amount.count), cast(Unit, amount.unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,14 +14,17 @@ from types import TracebackType
 from typing import Any, Self
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from compiler.program.config import Parameters
 from compiler.program.optimizer import Optimizer
 from compiler.program.step import TrainState, initial_state
 from runtime.disk import disk_errors, require_room
+from runtime.distributed import Processes
 from runtime.errors import UserError
 from runtime.train.committed import STATES, Part, committed, damage_in, mark, prune, remove_uncommitted, weights_at
+from runtime.train.placement import state_shapes
 
 _MARGIN = 1 << 20
 _TIMEOUT_SECONDS = 6 * 3600
@@ -38,13 +42,20 @@ class Checkpoints:
         data: digests of what training reads, noted in each checkpoint.
     """
 
-    def __init__(self, folder: Path, wanted: AbstractSet[int], data: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, wanted: AbstractSet[int], data: Mapping[str, str], processes: Processes = Processes()
+    ) -> None:
         self.folder = folder
+        self._processes = processes.branch("saves")
+        self._committing = processes.branch("commits")
         self._wanted = wanted
         self._data = dict(data)
         self._quiet = _quiet()
         # One for each part: a checkpointer's second save would wait for its first.
-        self._checkpointers: dict[Part, ocp.AsyncCheckpointer] = {"weights": _checkpointer(), "state": _checkpointer()}
+        self._checkpointers: dict[Part, ocp.AsyncCheckpointer] = {
+            "weights": _checkpointer("weights"),
+            "state": _checkpointer("state"),
+        }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._under_way: Future[None] | None = None
 
@@ -63,18 +74,16 @@ class Checkpoints:
             UserError: the disk is full or can't be written to, now or in a save before.
         """
         self.wait()
-        trees: dict[Part, Any] = {}
-        if update not in weights_at(self.folder):
-            trees["weights"] = state.parameters
-        if resumable and update not in committed(self.folder, "state"):
-            trees["state"] = _named(_carried(state))
-        need = sum(leaf.nbytes for leaf in jax.tree.leaves(trees)) + _MARGIN
+        trees: dict[Part, Any] = {"weights": state.parameters, "state": _named(_carried(state))}
+        missing = self._processes.told(lambda: self._missing(update, resumable=resumable))
+        need = sum(leaf.nbytes for part in missing for leaf in jax.tree.leaves(trees[part])) + _MARGIN
         with disk_errors(self.folder, need):
-            require_room(self.folder, need)
-            for part, tree in trees.items():
+            if self._processes.first:
+                require_room(self.folder, need)
+            for part in missing:
                 path = (self.folder / part / str(update)).absolute()
-                self._checkpointers[part].save(path, args=ocp.args.PyTreeSave(tree))
-        self._under_way = self._thread.submit(self._commit, update, list(trees), need)
+                self._checkpointers[part].save(path, args=ocp.args.PyTreeSave(trees[part]))
+        self._under_way = self._thread.submit(self._commit, update, missing, need)
 
     def check(self) -> None:
         """Raises what a save under way has met, if anything; doesn't wait."""
@@ -102,7 +111,15 @@ class Checkpoints:
             for checkpointer in self._checkpointers.values():
                 with suppress(Exception):  # a failed save is told by `wait`, and once more here
                     checkpointer.close()
-            self._quiet.__exit__(None, None, None)
+            self._quiet.__exit__(kind, error, trace)
+
+    def _missing(self, update: int, *, resumable: bool) -> list[Part]:
+        """Parts of an update that are wanted and not there yet."""
+        there: dict[Part, bool] = {
+            "weights": update in weights_at(self.folder),
+            "state": not resumable or update in committed(self.folder, "state"),
+        }
+        return [part for part, is_there in there.items() if not is_there]
 
     def _commit(self, update: int, parts: list[Part], need: int) -> None:
         with disk_errors(self.folder, need):
@@ -110,12 +127,16 @@ class Checkpoints:
             try:
                 if failures:
                     raise failures[0]
+                self._committing.together()  # the first process gives a checkpoint its name when all have written
                 for part in parts:
-                    mark(self.folder, part, update, self._data, kept=update in self._wanted)
+                    mark(self.folder, part, update, self._data, self._committing, kept=update in self._wanted)
             except BaseException:
-                remove_uncommitted(self.folder)  # gives the room back
+                if self._committing.count == 1:
+                    remove_uncommitted(self.folder)  # gives the room back
                 raise
-            prune(self.folder, self._wanted, update, STATES)
+            if self._committing.first:
+                prune(self.folder, self._wanted, update, STATES)
+            self._committing.together()  # nobody looks at what is there while it changes
 
 
 def load_weights(folder: Path, update: int, abstract: Parameters) -> Parameters:
@@ -143,25 +164,31 @@ def load_weights(folder: Path, update: int, abstract: Parameters) -> Parameters:
 
 def first_state(parameters: Parameters, abstract: Parameters, optimizer: Optimizer) -> TrainState:
     """The state before the first update, placed as `load_state` places a saved one, so that one program serves both."""
-    state = initial_state(optimizer, jax.device_put(parameters, jax.tree.map(_sharding, abstract)))
-    beside = jax.tree.leaves(state.parameters)[0].sharding
-    if isinstance(beside, jax.sharding.NamedSharding):
-        beside = jax.sharding.NamedSharding(beside.mesh, jax.sharding.PartitionSpec())
-    # Moments lie where their parameters do; counts, which no parameter has placed yet, on all devices of the mesh.
-    return jax.tree.map(lambda x: x if x.committed else jax.device_put(x, beside), state)
+    placed = _placed(abstract)
+    shapes = state_shapes(optimizer, placed)
+    shardings = jax.tree.map(lambda x: x.sharding, shapes)
+    begin = jax.jit(lambda given: initial_state(optimizer, given)[1:], out_shardings=tuple(shardings[1:]))
+    given = jax.tree.map(_put, parameters, shardings.parameters)
+    return TrainState(given, *begin(given))
 
 
 def load_state(folder: Path, update: int, abstract: Parameters, optimizer: Optimizer) -> TrainState:
     """The whole state after `update` updates, which is a `resume_point`; `abstract` as for `load_weights`."""
-    fresh = first_state(_restore(folder / "weights" / str(update), abstract), abstract, optimizer)
-    leaves, structure = jax.tree.flatten(_carried(fresh))
-    names = list(_named(_carried(fresh)))
-    places = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in leaves]
-    parameters = fresh.parameters
-    del fresh, leaves  # the moments' memory, before those that were saved are read
-    saved = _restore(folder / "state" / str(update), dict(zip(names, places, strict=True)))
+    shapes = state_shapes(optimizer, _placed(abstract))
+    leaves, structure = jax.tree.flatten(_carried(shapes))
+    names = list(_named(_carried(shapes)))
+    parameters = _restore(folder / "weights" / str(update), shapes.parameters)
+    saved = _restore(folder / "state" / str(update), dict(zip(names, leaves, strict=True)))
     moments, step = jax.tree.unflatten(structure, [saved[name] for name in names])
     return TrainState(parameters, moments, step)
+
+
+def _put(x: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """An array that each process has whole, or that lies as it should."""
+    if sharding.is_fully_addressable or getattr(x, "sharding", None) == sharding:
+        return jax.device_put(x, sharding)
+    whole = np.asarray(x)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def _carried(state: TrainState) -> tuple[Any, jax.Array]:
@@ -174,21 +201,37 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _checkpointer() -> ocp.AsyncCheckpointer:
-    return ocp.AsyncCheckpointer(_handler(), async_options=ocp.AsyncOptions(timeout_secs=_TIMEOUT_SECONDS))
+def _checkpointer(part: Part) -> ocp.AsyncCheckpointer:
+    together = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=part)
+    waiting = ocp.AsyncOptions(timeout_secs=_TIMEOUT_SECONDS)
+    return ocp.AsyncCheckpointer(_handler(together), async_options=waiting, multiprocessing_options=together)
 
 
-def _handler() -> ocp.PyTreeCheckpointHandler:
+def _handler(processes: ocp.options.MultiprocessingOptions) -> ocp.PyTreeCheckpointHandler:
     # Float32 weights are noise to zstd: 8% smaller, seven times as slow. OCDBT packs the arrays into a few files: each
     # one costs time to sync and to remove, and inodes on a cluster's disk.
-    return ocp.PyTreeCheckpointHandler(use_ocdbt=True, use_zarr3=True, use_compression=False)
+    return ocp.PyTreeCheckpointHandler(
+        use_ocdbt=True, use_zarr3=True, use_compression=False, multiprocessing_options=processes
+    )
 
 
 def _restore(path: Path, abstract: Any) -> Any:
-    placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=_sharding(x)), abstract)
+    placed = _placed(abstract)
     arguments = ocp.args.PyTreeRestore(placed, restore_args=ocp.checkpoint_utils.construct_restore_args(placed))
-    with disk_errors(path), ocp.Checkpointer(_handler()) as checkpointer:
+    processes = ocp.options.MultiprocessingOptions()
+    if jax.process_count() > 1 and all(x.sharding.is_fully_addressable for x in jax.tree.leaves(placed)):
+        alone = jax.process_index()  # as the first process evaluates, which waits for nobody
+        processes = ocp.options.MultiprocessingOptions(alone, {alone}, f"alone{alone}")
+    with (
+        disk_errors(path),
+        ocp.Checkpointer(_handler(processes), multiprocessing_options=processes) as checkpointer,
+    ):
         return checkpointer.restore(path.absolute(), args=arguments)
+
+
+def _placed(abstract: Any) -> Any:
+    """Shapes with a sharding each: this process's first device where they have none."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=_sharding(x)), abstract)
 
 
 def _sharding(x: jax.ShapeDtypeStruct) -> jax.sharding.Sharding:
@@ -210,17 +253,22 @@ def _quiet() -> Iterator[None]:
     It logs them in every thread they pass, and where one write of several fails (a full disk), the others end in an
     event loop that is closed by then.
     """
-    absl, hook = logging.getLogger("absl"), sys.unraisablehook
-    level = absl.level
+    loggers = {name: logging.getLogger(name) for name in ("absl", "asyncio")}
+    levels, hook = {name: logger.level for name, logger in loggers.items()}, sys.unraisablehook
 
     def without_closed_loops(problem: sys.UnraisableHookArgs, /) -> None:
         if not (isinstance(problem.exc_value, RuntimeError) and str(problem.exc_value) == "Event loop is closed"):
             hook(problem)
 
-    absl.setLevel(logging.CRITICAL)
+    for logger in loggers.values():
+        logger.setLevel(logging.CRITICAL)
     sys.unraisablehook = without_closed_loops
     try:
         yield
+    except BaseException:
+        gc.collect()  # what nobody has asked for is told when it goes
+        raise
     finally:
-        absl.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])
         sys.unraisablehook = hook

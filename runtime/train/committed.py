@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -11,7 +13,8 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from compiler.values import Frozen
-from runtime.disk import MARK, Contents, contents, damage, remove, sync_tree, write_atomically
+from runtime.distributed import Processes
+from runtime.disk import MARK, Contents, contents, damage, remove, sync, sync_tree, write_atomically
 from runtime.errors import UserError
 
 STATES = 2
@@ -47,13 +50,24 @@ def committed(folder: Path, part: Part) -> dict[int, Committed]:
     return found
 
 
-def mark(folder: Path, part: Part, update: int, data: dict[str, str], *, kept: bool) -> None:
-    """Makes a checkpoint count, all its files synced before."""
+def mark(
+    folder: Path, part: Part, update: int, data: dict[str, str], processes: Processes, *, kept: bool
+) -> None:
+    """Makes a checkpoint count, all its files synced before. Each process answers for the files that it wrote."""
     path = folder / part / str(update)
-    sync_tree(path)
-    whole = Committed(update=update, data=data, kept=kept, files=contents(path))
-    write_atomically(path / MARK, whole.model_dump_json(indent=1).encode())
-    sync_tree(path.parent)
+    own = contents(path, lambda name: _writer(name, processes.count) == processes.index)
+    files = {name: file for each in processes.gathered(own) for name, file in each.items()}
+    if processes.first:
+        sync_tree(path)
+        whole = Committed(update=update, data=data, kept=kept, files=dict(sorted(files.items())))
+        write_atomically(path / MARK, whole.model_dump_json(indent=1).encode())
+        sync(path.parent)
+
+
+def _writer(name: str, count: int) -> int:
+    """The process that wrote a file of a checkpoint, in which Orbax gives each a folder of its own."""
+    found = re.match(r"ocdbt\.process_(\d+)/", name)
+    return int(found[1]) % count if found else 0
 
 
 def weights_at(folder: Path) -> list[int]:
@@ -91,27 +105,36 @@ def newest_point(folder: Path) -> int:
     return max(_points(folder, frozenset()), default=0)
 
 
-def resume_point(folder: Path, wanted: AbstractSet[int], say: Callable[[str], None]) -> int:
+def resume_point(
+    folder: Path, wanted: AbstractSet[int], say: Callable[[str], None], processes: Processes = Processes()
+) -> int:
     """The newest update that training can go on from, 0 if it has to begin.
 
     That is one with weights and state, both intact, and before which no weights of `wanted` are missing. What a killed
-    process left half-written is removed, and so is, said aloud, what is damaged.
+    process left half-written is removed, and so is, said aloud, what is damaged. Of several processes the first one
+    removes, and each reads a share of the files.
     """
+    processes.told(lambda: _tidy(folder, say))
+    while newest := processes.told(lambda: max(_points(folder, wanted), default=0)):
+        for part in _PARTS:
+            found = processes.gathered(damage_in(folder, part, newest, processes))
+            wrong = next((each for each in found if each is not None), None)
+            if wrong is not None:
+                processes.told(functools.partial(_remove_damaged, folder, part, newest, wrong, say))
+                break
+        else:
+            return newest
+    return 0
+
+
+def _tidy(folder: Path, say: Callable[[str], None]) -> None:
+    """Removes what isn't whole by the sizes of its files."""
     remove_uncommitted(folder)
     for part in _PARTS:
         for update, found in committed(folder, part).items():
             wrong = damage(folder / part / str(update), found.files, checksums=False)
             if wrong is not None:
                 _remove_damaged(folder, part, update, wrong, say)
-    while points := _points(folder, wanted):
-        newest = max(points)
-        for part in _PARTS:
-            if (wrong := damage_in(folder, part, newest)) is not None:
-                _remove_damaged(folder, part, newest, wrong, say)
-                break
-        else:
-            return newest
-    return 0
 
 
 def refuse_other_data(folder: Path, data: Mapping[str, str], name: str) -> None:
@@ -131,11 +154,16 @@ def refuse_other_data(folder: Path, data: Mapping[str, str], name: str) -> None:
                 )
 
 
-def damage_in(folder: Path, part: Part, update: int) -> str | None:
-    """What is wrong with the bytes of a checkpoint, in words; None if nothing."""
+def damage_in(folder: Path, part: Part, update: int, processes: Processes = Processes()) -> str | None:
+    """What is wrong with the bytes of a checkpoint, in words; None if nothing. Looks at this process's share of files:
+    each n-th of the largest.
+    """
     found = committed(folder, part).get(update)
-    path = folder / part / str(update)
-    return f"no {MARK} that can be read" if found is None else damage(path, found.files, checksums=True)
+    if found is None:
+        return f"no {MARK} that can be read"
+    by_size = sorted(found.files, key=lambda name: (-found.files[name][0], name))
+    own = by_size[processes.index :: processes.count]
+    return damage(folder / part / str(update), {name: found.files[name] for name in own}, checksums=True)
 
 
 def remove_uncommitted(folder: Path) -> None:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from compiler.program.batch import Batch
 from compiler.program.config import Parameters
-from compiler.program.objectives import target_count
 from compiler.program.optimizer import Optimizer
-from compiler.program.step import Metrics, TrainState, TrainStep
+from compiler.program.step import TrainState, TrainStep
 from runtime.disk import disk_errors
-from runtime.errors import UserError
+from runtime.distributed import Processes, current
 from runtime.stopping import Stopped
 from runtime.train import telemetry
 from runtime.train.checkpoints import Checkpoints, first_state, load_state
-from runtime.train.committed import newest_point, prune, refuse_other_data, resume_point, weights_at
+from runtime.train.committed import prune, refuse_other_data, resume_point, weights_at
+from runtime.train.ledger import Dispatched, Ledger
+from runtime.train.meeting import Meeting
+from runtime.train.placement import Placement
+from runtime.train.prepared import Batches, Prepared
+from runtime.train.spikes import Policy
 from runtime.train.telemetry import Row, Telemetry
 
 SAVE_SECONDS = 600.0
+
+
+def _nothing(sums: Mapping[str, NDArray[np.float32]]) -> Mapping[str, float]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -38,25 +42,29 @@ class Training:
     name: str
     """As the user knows it (`finetune`), for messages."""
     initial: Callable[[], Parameters]
-    """Float32 parameters before the first update. Called at a fresh start alone; the arrays are donated to the first
-    update: nobody else may use them."""
+    """What is trained, float32, before the first update. Called at a fresh start alone; the arrays are donated to the
+    first update: nobody else may use them."""
     parameters: Parameters
-    """A `jax.ShapeDtypeStruct` for each, with its sharding on a mesh."""
+    """A `jax.ShapeDtypeStruct` for each of them, with its sharding on a mesh."""
     optimizer: Optimizer
     step: TrainStep
     updates: int
-    batch: Callable[[int], Batch]
-    """The batch of an update, from 1 to `updates`, in NumPy's arrays. Pure: a resumed run reads on from any place."""
-    frozen: Parameters
-    """What the decoder is made of beside what is trained."""
+    """The last one that is made."""
+    batches: Batches
     data: Mapping[str, str]
     """Digests of what is read, by name (`{"tokens": "9f86…"}`): a run resumes only over the same."""
-    rows: Callable[[int], str] | None = None
-    """The rows of an update's batch in words, for messages."""
+    frozen: Callable[[], Parameters] = dict
+    """What the decoder is made of beside what is trained. Called once, where training begins or goes on."""
+    placement: Placement = field(default_factory=Placement)
+    """Where batches go."""
+    told: Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, float]] = _nothing
+    """From the sums of the loss to what telemetry says."""
+    whole: bool = True
+    """Whether nothing comes after the last update. If something may, the state of it is kept."""
+    peak: float | None = None
+    """Floating-point operations a second of all devices together at best; None where that isn't known."""
     place: str | None = None
     """FILE:LINE:COLUMN of the declaration, for messages."""
-    put: Callable[[Batch], Batch] | None = None
-    """Onto the devices of a mesh; None leaves it to the step."""
 
 
 def train(
@@ -67,141 +75,131 @@ def train(
     stop: Event,
     say: Callable[[str], None],
     save_seconds: float = SAVE_SECONDS,
+    on_spike: Policy = "warn",
 ) -> None:
     """Leaves in `folder` `weights/UPDATE/` for the updates of `keep` and the last, `metrics.parquet`, `tensorboard/`.
 
     Killed at any moment and called again, it goes on from the newest checkpoint; on the same machine what comes out is
-    the same to the bit. A batch without trained tokens has loss and gradient 0.
+    the same to the bit. A batch without trained tokens has loss and gradient 0. Of several processes (see
+    `runtime.distributed`) all call it; the first one alone writes rows and marks.
 
     Args:
         training: what to compute.
-        folder: of this train step alone, and of one process at a time (see `Store.lock`).
+        folder: of this train step alone, and of one run at a time (see `Store.lock`).
         keep: updates, from 1 to `training.updates`, after which weights are kept and the full state is saved.
         progress: takes each update's row, an update late, and the number of updates.
-        stop: once set, the state is saved after the update under way.
+        stop: once set, in any process, the state is saved after the update under way.
         say: takes remarks for people.
         save_seconds: the full state is saved too when so much time has passed since it was last.
+        on_spike: whether a loss or gradient far above the usual stops training, or is said.
 
     Raises:
-        UserError: loss or gradient isn't a finite number; the disk is full; the data isn't that of the checkpoints.
+        UserError: loss or gradient isn't a finite number, or spikes where that stops; the disk is full; the data isn't
+            that of the checkpoints.
         Stopped: `stop` was set, and everything is saved.
     """
     wanted = keep | {training.updates}
+    processes = current().branch(f"train {folder.name}")
+    if not processes.first:
+        say, progress = _silent, _silent
+    run = _Run(training, folder, wanted, progress, stop, say, save_seconds, on_spike, processes)
     with disk_errors(folder):
         refuse_other_data(folder, training.data, training.name)
-        start = resume_point(folder, wanted, say)
-        if not wanted <= set(weights_at(folder)):
-            _run(training, folder, wanted, start, progress, stop, say, save_seconds)
-        if (folder / telemetry.LIVE).exists() or not (folder / telemetry.DONE).exists():
-            telemetry.finish(folder)
-        prune(folder, wanted, training.updates, states=0)
-        (folder / telemetry.LIVE).unlink(missing_ok=True)
+        start = resume_point(folder, wanted, say, processes)
+        if not processes.told(lambda: wanted <= set(weights_at(folder))):
+            _train(run, start)
+        if processes.first:
+            _finish(run)
+        processes.together()
 
 
-def _run(
-    training: Training,
-    folder: Path,
-    wanted: AbstractSet[int],
-    start: int,
-    progress: Callable[[Row, int], None],
-    stop: Event,
-    say: Callable[[str], None],
-    save_seconds: float,
-) -> None:
+@dataclass(frozen=True)
+class _Run:
+    """What `train` was given, and the processes that do it."""
+
+    training: Training
+    folder: Path
+    wanted: AbstractSet[int]
+    progress: Callable[[Row, int], None]
+    stop: Event
+    say: Callable[[str], None]
+    save_seconds: float
+    on_spike: Policy
+    processes: Processes
+
+
+def _train(run: _Run, start: int) -> None:
+    training, folder, processes = run.training, run.folder, run.processes
+    meeting = Meeting(processes, run.stop)
+    if not meeting.begins():
+        raise Stopped
     if start:
-        say(f"{training.name} goes on after update {start} of {training.updates}")
+        run.say(f"{training.name} goes on after update {start} of {training.updates}")
     state = _state(training, folder, start)
-    with Telemetry(folder, start) as rows, Checkpoints(folder, wanted, training.data) as checkpoints:
-        ledger = _Ledger(training, rows, checkpoints, progress)
+    frozen = training.frozen()
+    with (
+        Telemetry(folder, start, writes=processes.first) as rows,
+        Checkpoints(folder, run.wanted, training.data, processes) as checkpoints,
+        Ledger(training, rows, checkpoints, run.progress, run.say, run.on_spike) as ledger,
+    ):
         saved_at = time.monotonic()
-        prepared = _prepare(training, start + 1)
+        made = _prepare(training, start + 1, state) if training.batches.ahead else None
         for update in range(start + 1, training.updates + 1):
-            if stop.is_set():
+            try:
+                made = made or _prepare(training, update, state)
+            except Stopped:
                 if update > 1:
                     ledger.sync()
                     checkpoints.save(update - 1, state, resumable=True)
                     checkpoints.wait()
-                raise Stopped
-            batch, tokens, trained = prepared
-            state, metrics = training.step(state, training.frozen, batch, jnp.maximum(trained, 1))
-            if update < training.updates:
-                prepared = _prepare(training, update + 1)  # while the device computes
-            ledger.add(_Dispatched(update, tokens, trained, metrics))
+                raise
+            state, metrics = training.step(state, frozen, made.placed, np.int32(max(made.prepared.denominator, 1)))
+            dispatched = Dispatched(update, made.prepared, metrics, made.seconds, time.monotonic())
+            made = None
+            if training.batches.ahead and update < training.updates:
+                made = _prepare(training, update + 1, state)  # while the device computes
+            ledger.add(dispatched)
             checkpoints.check()
-            if update in wanted or time.monotonic() - saved_at >= save_seconds:
+            due = meeting.after(update, save=time.monotonic() - saved_at >= run.save_seconds)
+            stopping = due.stop and update < training.updates
+            if update in run.wanted or due.save or stopping:
                 ledger.sync()
-                checkpoints.save(update, state, resumable=update < training.updates)
+                checkpoints.save(update, state, resumable=update < training.updates or not training.whole)
                 saved_at = time.monotonic()
+            if stopping:
+                checkpoints.wait()
+                raise Stopped
 
 
-class _Dispatched(NamedTuple):
-    """An update that the device may still be at."""
+def _finish(run: _Run) -> None:
+    folder, training = run.folder, run.training
+    if (folder / telemetry.LIVE).exists() or not (folder / telemetry.DONE).exists():
+        telemetry.finish(folder)
+    prune(folder, run.wanted, training.updates, states=0 if training.whole else 1)
+    (folder / telemetry.LIVE).unlink(missing_ok=True)
 
-    update: int
-    tokens: int
-    trained_tokens: jax.Array
-    metrics: Metrics
+
+def _silent(*_: object) -> None:
+    """What the other processes say, the first one says."""
 
 
-class _Ledger:
-    """Takes down each update's row when the next one is dispatched, so that the device never waits for the host."""
+@dataclass(frozen=True)
+class _Made:
+    prepared: Prepared
+    placed: object
+    """The batch where the step wants it."""
+    seconds: float
+    """That it took."""
 
-    def __init__(
-        self, training: Training, rows: Telemetry, checkpoints: Checkpoints, progress: Callable[[Row, int], None]
-    ) -> None:
-        self._training = training
-        self._rows = rows
-        self._checkpoints = checkpoints
-        self._progress = progress
-        self._late: _Dispatched | None = None
-        self._clock = time.monotonic()
 
-    def add(self, dispatched: _Dispatched) -> None:
-        """Settles the update before. Raises UserError if its loss or gradient isn't a finite number."""
-        self._settle()
-        self._late = dispatched
-
-    def sync(self) -> None:
-        """Settles the last update too, and brings all rows to the disk: none that isn't finite is ever saved."""
-        self._settle()
-        self._rows.sync()
-
-    def _settle(self) -> None:
-        if self._late is None:
-            return
-        update, tokens, trained, metrics = self._late
-        self._late = None
-        loss, norm, rate = (float(value) for value in metrics[:3])  # waits for the device
-        before, self._clock = self._clock, time.monotonic()
-        row = Row(update, tokens, int(trained), loss, norm, rate, self._clock - before)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._checkpoints.wait()
-            raise _diverged(self._training, row, self._checkpoints.folder)
-        self._rows.add(row)
-        self._progress(row, self._training.updates)
+def _prepare(training: Training, update: int, state: TrainState) -> _Made:
+    began = time.monotonic()
+    prepared = training.batches.prepare(update, state)
+    placed = training.placement.put(prepared.batch, prepared.rows)
+    return _Made(prepared, placed, time.monotonic() - began)
 
 
 def _state(training: Training, folder: Path, update: int) -> TrainState:
     if update == 0:
         return first_state(training.initial(), training.parameters, training.optimizer)
     return load_state(folder, update, training.parameters, training.optimizer)
-
-
-def _prepare(training: Training, update: int) -> tuple[Batch, int, jax.Array]:
-    """A batch where the step wants it, its number of tokens, and of those that the loss takes."""
-    batch = training.batch(update)
-    tokens = int(np.count_nonzero(batch.segments))
-    placed = batch if training.put is None else training.put(batch)
-    return placed, tokens, target_count(placed)
-
-
-def _diverged(training: Training, row: Row, folder: Path) -> UserError:
-    what = f"the loss is {row.loss}" if not math.isfinite(row.loss) else f"the gradient's norm is {row.gradient_norm}"
-    read = "" if training.rows is None else f"; its batch is {training.rows(row.update)}"
-    good = newest_point(folder)
-    kept = f"update {good} in {folder} is the last good checkpoint" if good else "there is no checkpoint before it"
-    return UserError(
-        f"{what} in update {row.update} of {training.updates} of {training.name}{read}",
-        f"lower lr (it was {row.learning_rate:.3g} here) or set max_grad_norm, and look at the rows; {kept}",
-        training.place,
-    )

@@ -1,9 +1,12 @@
-"""Reads and writes Llama-family models as Hugging Face folders."""
+"""Reads and writes models as Hugging Face folders."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import groupby, islice
 from pathlib import Path
 from shutil import copymode
 from typing import Any
@@ -17,7 +20,9 @@ from tokenizers import Tokenizer
 from compiler.program.config import DecoderConfig, Parameters
 from runtime.errors import UserError
 from runtime.weights.description import ModelDescription
-from runtime.weights.layout import Tensor, stack, tensor_shapes, unstack
+from runtime.weights.families import read_settings, text_settings, written_settings
+from runtime.weights.layout import Tensor, tensor_shapes, unstack
+from runtime.weights.tensors import Tensors
 from runtime.weights.tokenizer import ModelTokenizer
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -30,39 +35,69 @@ def describe(folder: Path) -> ModelDescription:
         UserError: a file is missing or broken, or the model isn't one that the decoder serves.
     """
     written = _json(folder / "config.json")
-    return ModelDescription(_config(written, folder), _tokenizer(written, folder))
+    config = read_settings(written, folder / "config.json")
+    return ModelDescription(config, _tokenizer(text_settings(written), folder))
 
 
-def read_parameters(folder: Path, config: DecoderConfig) -> Parameters:
-    """The weights as float32 NumPy arrays in the decoder's layout, from one or several safetensors files.
+def read_tokenizer(folder: Path) -> ModelTokenizer:
+    """The tokenizer of a folder, which needs no model in it. Raises UserError where it is missing or broken."""
+    settings = folder / "config.json"
+    return _tokenizer(text_settings(_json(settings)) if settings.exists() else {}, folder)
+
+
+@contextmanager
+def opened(folder: Path, config: DecoderConfig) -> Iterator[Tensors]:
+    """The tensors of one or several safetensors files.
 
     Raises:
-        UserError: a file or tensor is missing, broken, or has another shape.
+        UserError: a file or tensor is missing or broken, or the decoder has no place for one.
     """
-    with ExitStack() as opened:
-        files = {name: _weights_file(folder / name, opened) for name in sorted(set(_weight_map(folder).values()))}
-        holder = {tensor: file for file in files.values() for tensor in file.keys()}  # noqa: SIM118 (not a mapping)
-        if missing := [name for name in tensor_shapes(config) if name not in holder]:
-            raise UserError(f"the weights lack '{missing[0]}'", "use a complete Llama-family model", str(folder))
+    shapes = tensor_shapes(config)
+    with ExitStack() as files_opened:
+        files = {name: _weights_file(folder / name, files_opened) for name in sorted(set(_weight_map(folder).values()))}
+        stored = {tensor: file for file in files.values() for tensor in file.keys()}  # noqa: SIM118 (not a mapping)
+        slices = {_text_name(name): file.get_slice(name) for name, file in stored.items()}
+        if missing := [name for name in shapes if name not in slices]:
+            raise UserError(f"the weights lack '{missing[0]}'", "use a complete model", str(folder))
+        if strange := [name for name in slices if name not in shapes and not _needless(name, config)]:
+            raise UserError(
+                f"the decoder has no place for the tensor '{strange[0]}'",
+                f"use a plain model of the family '{config.family}'",
+                str(folder),
+            )
+        yield _Safetensors(slices)
 
-        def tensor(name: str) -> Tensor:
-            return np.asarray(holder[name].get_tensor(name)).astype(np.float32)
 
-        return stack(config, tensor)
+class _Safetensors(Tensors):
+    def __init__(self, slices: dict[str, Any]) -> None:
+        self._slices = slices
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._slices[name].get_shape())
+
+    def part(self, name: str, index: tuple[slice, ...]) -> Tensor:
+        return np.asarray(self._slices[name][index]).astype(np.float32)
 
 
-def export(folder: Path, description: ModelDescription, parameters: Parameters) -> None:
-    """Writes a model that transformers' `LlamaForCausalLM` and `AutoTokenizer` load, weights in float32.
+def export(
+    folder: Path, description: ModelDescription, parameters: Parameters, file_bytes: int = 5_000_000_000
+) -> None:
+    """Writes a model that transformers' `AutoModelForCausalLM` and `AutoTokenizer` load, weights in float32.
 
     Args:
         folder: made if it isn't there; files of the same names are replaced.
         description: configuration and tokenizer.
         parameters: the decoder's parameters; NumPy's or JAX's.
+        file_bytes: how large a file of weights may be; there are as many as it takes.
+
+    Raises:
+        UserError: the files of the model's family can't say what it is.
     """
+    settings = written_settings(description.config)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = description.tokenizer
     tokens = {"bos_token_id": tokenizer.bos, "eos_token_id": tokenizer.eos, "pad_token_id": tokenizer.pad}
-    _write(folder / "config.json", _written_config(description.config) | tokens)
+    _write(folder / "config.json", settings | tokens)
     _write(folder / "generation_config.json", tokens | {"eos_token_id": list(tokenizer.stops)})
     names = {
         "bos_token": tokenizer.text(tokenizer.bos),
@@ -82,66 +117,47 @@ def export(folder: Path, description: ModelDescription, parameters: Parameters) 
     if tokenizer.chat_template is not None:
         (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
     tokenizer.tokenizer.save(str(folder / "tokenizer.json"))
-    save_file(dict(unstack(description.config, parameters)), folder / _SINGLE, metadata={"format": "pt"})
-    copymode(folder / "config.json", folder / _SINGLE)  # safetensors lets its owner alone read it
+    _save(folder, description.config, parameters, file_bytes)
 
 
-def _config(written: dict[str, Any], folder: Path) -> DecoderConfig:
-    rope = written.get("rope_parameters") or written.get("rope_scaling") or {}
-    unsupported = {
-        "model_type": written.get("model_type") != "llama",
-        "hidden_act": written.get("hidden_act", "silu") != "silu",
-        "attention_bias": bool(written.get("attention_bias")),
-        "mlp_bias": bool(written.get("mlp_bias")),
-        "rope_scaling": rope.get("rope_type", rope.get("type", "default")) != "default",
-    }
-    if bad := [name for name, is_unsupported in unsupported.items() if is_unsupported]:
-        raise UserError(
-            f"'{bad[0]}: {written.get(bad[0])}' isn't supported",
-            "use a model of the Llama family, without biases and with plain rotary positions",
-            str(folder / "config.json"),
-        )
-    try:
-        heads = written["num_attention_heads"]
-        return DecoderConfig(
-            vocabulary=written["vocab_size"],
-            layers=written["num_hidden_layers"],
-            hidden=written["hidden_size"],
-            intermediate=written["intermediate_size"],
-            heads=heads,
-            key_value_heads=written.get("num_key_value_heads") or heads,
-            head_size=written.get("head_dim") or written["hidden_size"] // heads,
-            rope_theta=float(written.get("rope_theta") or rope.get("rope_theta", 10000.0)),
-            norm_epsilon=float(written["rms_norm_eps"]),
-            tied_embeddings=bool(written.get("tie_word_embeddings", False)),
-            context=written["max_position_embeddings"],
-        )
-    except KeyError as error:
-        raise UserError(
-            f"the configuration lacks {error}", "use a complete model", str(folder / "config.json")
-        ) from error
+def _save(folder: Path, config: DecoderConfig, parameters: Parameters, file_bytes: int) -> None:
+    """Writes the tensors into files of at most `file_bytes` (or one tensor), and their index where there are several.
+
+    Only one file's tensors are in memory at a time, beside the parameter that they come from.
+    """
+    for old in (*folder.glob("model-*-of-*.safetensors"), folder / _SINGLE, folder / _INDEX):
+        old.unlink(missing_ok=True)
+    shapes = tensor_shapes(config)
+    holder, filled = list[int](), 0
+    for shape in shapes.values():
+        size = 4 * math.prod(shape)
+        new = not holder or filled + size > file_bytes
+        filled = size if new else filled + size
+        holder.append((holder[-1] if holder else 0) + new)
+    count = holder[-1]
+    files = [_SINGLE if count == 1 else f"model-{number:05}-of-{count:05}.safetensors" for number in holder]
+    tensors = unstack(config, parameters)
+    for file, group in groupby(files):
+        save_file(dict(islice(tensors, len(list(group)))), folder / file, metadata={"format": "pt"})
+        copymode(folder / "config.json", folder / file)  # safetensors lets its owner alone read it
+    if count > 1:
+        total = 4 * sum(math.prod(shape) for shape in shapes.values())
+        index = {"metadata": {"total_size": total}, "weight_map": dict(zip(shapes, files, strict=True))}
+        _write(folder / _INDEX, index)
 
 
-def _written_config(config: DecoderConfig) -> dict[str, Any]:
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocabulary,
-        "num_hidden_layers": config.layers,
-        "hidden_size": config.hidden,
-        "intermediate_size": config.intermediate,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.key_value_heads,
-        "head_dim": config.head_size,
-        "rope_theta": config.rope_theta,
-        "rms_norm_eps": config.norm_epsilon,
-        "tie_word_embeddings": config.tied_embeddings,
-        "max_position_embeddings": config.context,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "dtype": "float32",
-    }
+def _text_name(name: str) -> str:
+    """A tensor's name in the text model alone: in Gemma 3 with images it stands below `language_model`."""
+    if name.startswith("model.language_model."):
+        return "model." + name.removeprefix("model.language_model.")
+    return name.removeprefix("language_model.")
+
+
+def _needless(name: str, config: DecoderConfig) -> bool:
+    """Whether the model is whole without the tensor: a copy, a table that follows from the settings, or vision."""
+    vision = name.removeprefix("model.").startswith(("vision_tower.", "multi_modal_projector."))
+    tied = config.tied_embeddings and name == "lm_head.weight"
+    return tied or name.endswith(".rotary_emb.inv_freq") or (vision and config.family == "gemma3")
 
 
 def _tokenizer(written: dict[str, Any], folder: Path) -> ModelTokenizer:

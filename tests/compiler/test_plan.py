@@ -215,11 +215,10 @@ def test_parts_of_a_mix_have_no_order(tmp_path: Path) -> None:
 
 
 def test_what_cannot_run_yet_is_refused_with_its_place(tmp_path: Path) -> None:
-    adapter = "  batch: 1 example\n  adapter: lora(rank=8, alpha=16, on=[attention])\n"
-    text = SPEC.replace("  batch: 1 example\n", adapter)
+    text = f"{SPEC}  distance: embedding(to=margin)\n"
     with pytest.raises(UnbuiltError) as refused:
         planned(tmp_path, text)
-    line = 1 + text[: text.index("  adapter:")].count("\n")
+    line = 1 + text[: text.index("  distance:")].count("\n")
     assert str(refused.value.place).split(":")[1] == str(line)
 
 

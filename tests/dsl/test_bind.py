@@ -7,7 +7,8 @@ from fractions import Fraction
 import pytest
 
 from dsl.declarations.data import Source
-from dsl.declarations.training import AdamW, Train
+from dsl.declarations.optimizers import AdamW
+from dsl.declarations.training import Train
 from dsl.declarations.transforms import Filter, Judge
 from dsl.values import Compare, Constant, Field, Quantity
 from tests.dsl.loading import declared, errors

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from compiler.program import shapes
 from dsl.check import check
+from dsl.checks.models import WINDOWED
+from dsl.declarations.models import FAMILIES, SHAPES
 from tests.dsl.loading import ROOT, checked, reader, spec
 
 COMMON = """
@@ -53,6 +56,7 @@ def in_flow(call: str, start: str = "c.starter") -> list[tuple[str, str]]:
     return checked(f"import:\n  c: c.mix\nmodel m:\n  from: {start} |> {call}\n", c=COMMON)
 
 
+SHAPE = "vocabulary: 512, layers: 2, hidden: 64, intermediate: 128, heads: 4"
 TUNE, DPO, RL = "c.tune(data=c.chats, ", "c.dpo(data=c.pairs, ", "c.rl(data=c.asks, "
 
 
@@ -86,6 +90,7 @@ def test_lengths_are_counted_in_what_an_objective_has(call: str, expected: list[
         (TUNE + "batch=128k tokens, sequence=8Ki tokens)", [("MIX0314", "128k tokens")]),
         (TUNE + "batch=128000 tokens, sequence=8Ki tokens)", [("MIX0360", "128000 tokens")]),
         (DPO + "batch=4096 tokens, sequence=8192 tokens)", [("MIX0360", "4096 tokens")]),
+        (DPO + "batch=8192 tokens, sequence=8192 tokens)", [("MIX0360", "8192 tokens")]),
         (RL + "batch=4096 tokens, sequence=8192 tokens)", [("MIX0310", "4096 tokens")]),
         (RL + "rollout.max_tokens=100k, sequence=64 tokens)", [("MIX0360", "100k")]),
         (RL + "rollout.max_tokens=2048)", [("MIX0360", "2048")]),
@@ -163,7 +168,9 @@ def test_reasoning_may_be_masked_where_some_of_a_mix_are_chats() -> None:
         ("from: c.starter |> c.tune(data=c.chats)\n  seed: 3", []),
         ("from: c.starter |> c.tune(data=c.chats)\n  temperature: 1", ["1"]),
         ("from: c.starter(seed=3) |> c.tune(data=c.chats)", ["3"]),
-        ("architecture: qwen3_8b\n  temperature: 1", ["1"]),
+        ("architecture: qwen3_8b\n  tokenizer: t\n  temperature: 1", ["1"]),
+        (f"architecture: {{{SHAPE}, window: 64}}\n  tokenizer: t", ["64"]),
+        (f"architecture: {{{SHAPE}, window: 64, family: gemma2}}\n  tokenizer: t", []),
         ("api: a/b\n  seed: 3\n  tokenizer: t\n  template: x", ["3", "t", "x"]),
         ("api: a/b\n  temperature: 0\n  top_p: 0.9\n  max_tokens: 10\n  spend: 3 dollars", []),
     ],
@@ -179,12 +186,97 @@ def test_fields_of_a_model_have_an_effect(fields: str, expected: list[str]) -> N
         ("qwen3_8b", []),
         ("smollm2_135m", []),
         ("qwen9_99b", [("MIX0208", "qwen9_99b")]),
-        ("{layers: 2, hidden: 64, key_value_heads: 2}", []),
-        ("{layerz: 2}", [("MIX0203", "2")]),
+        (f"{{{SHAPE}}}", []),
+        (f"{{{SHAPE}, layerz: 2}}", [("MIX0203", "layerz")]),
+        (f"{{{SHAPE}, rope_theta: true}}", [("MIX0150", "true")]),
+        (f"{{{SHAPE}, key_value_heads: 2}}", []),
+        (f"{{{SHAPE}, key_value_heads: 3}}", [("MIX0365", "3")]),
+        (f"{{{SHAPE}, head_size: 7}}", [("MIX0365", "7")]),
+        (f"{{{SHAPE.replace('hidden: 64', 'hidden: 66')}}}", [("MIX0365", "66")]),
+        (f"{{{SHAPE.replace('hidden: 64', 'hidden: 66')}, head_size: 8}}", []),
+        (f"{{{SHAPE.replace('hidden: 64', 'hidden: 20')}}}", [("MIX0365", "20")]),
     ],
 )
-def test_shapes_are_known(written: str, expected: list[tuple[str, str]]) -> None:
-    assert checked(f"model m:\n  architecture: {written}\n") == expected
+def test_shapes_are_known_and_fit(written: str, expected: list[tuple[str, str]]) -> None:
+    assert checked(f"model m:\n  architecture: {written}\n  tokenizer: t\n") == expected
+
+
+def test_a_model_from_scratch_has_a_tokenizer() -> None:
+    assert checked("model m:\n  architecture: qwen3_8b\n") == [("MIX0365", "qwen3_8b")]
+
+
+def test_the_table_of_shapes_has_what_the_language_names() -> None:
+    assert set(shapes.SHAPES) == set(SHAPES)
+    assert set(shapes.FAMILIES) == set(FAMILIES)
+    assert {shape.family for shape in map(shapes.published, SHAPES) if shape.window} <= set(WINDOWED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("optimizer=adafactor(lr=1e-3, clip=2)", []),
+        ("optimizer=muon(lr=0.02, other_lr=3e-4)", []),
+        ("optimizer=sgd(lr=0.1, momentum=0.9, nesterov=true)", []),
+        ("optimizer=sgd(lr=0.1, nesterov=true)", [("MIX0318", "true")]),
+        ("optimizer=sgd(lr=0.1, momentum=1)", [("MIX0207", "1")]),
+        ("optimizer=muon(lr=0.02, momentun=0.9)", [("MIX0203", "momentun")]),
+        ("schedule=wsd(warmup=3%, decay=20%, final=10%)", []),
+        ("schedule=wsd(warmup=3%)", [("MIX0204", "wsd")]),
+        ("schedule=wsd(decay=0%)", [("MIX0311", "0%")]),
+        ("schedule=wsd(warmup=60%, decay=50%)", [("MIX0311", "50%")]),
+        ("schedule=wsd(warmup=10%, decay=95 steps), for=100 steps", [("MIX0311", "95 steps")]),
+        ("schedule=wsd(warmup=10 steps, decay=90 steps), for=100 steps", []),
+        ("on_spike=stop", []),
+        ("on_spike=panic", [("MIX0208", "panic")]),
+    ],
+)
+def test_optimizers_and_schedules(settings: str, expected: list[tuple[str, str]]) -> None:
+    assert in_flow(f"c.tune(data=c.chats, {settings})") == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("groups:\n    - embedding: frozen\n    - layers.*.scale: {lr: 10%, weight_decay: 0}", []),
+        ("groups:\n    - embedding: freezed", [("MIX0208", "freezed")]),
+        ("groups:\n    - embedding: {lr: 0%}", [("MIX0207", "0%")]),
+        ("groups:\n    - embedding: {}", [("MIX0318", "embedding")]),
+        ("groups:\n    - embedding: {lr: 10%, lrr: 1}", [("MIX0203", "lrr")]),
+        ("groups: []", [("MIX0205", "[]")]),
+        (
+            "adapter: lora(rank=8, alpha=16, on=[mlp])\n  groups:\n    - embedding: frozen",
+            [("MIX0318", "groups")],
+        ),
+    ],
+)
+def test_groups_of_parameters(fields: str, expected: list[tuple[str, str]]) -> None:
+    text = f"import:\n  c: c.mix\ntrain t:\n  extends: c.tune\n  {fields}\n"
+    assert checked(text, c=COMMON) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (RL + "objective=grpo(group=8, epsilon_high=0.28, iterations=2, truncated=mask))", []),
+        (RL + "objective=grpo(group=8, iterations=0))", [("MIX0207", "0")]),
+        (RL + "for=10M tokens)", [("MIX0310", "10M tokens")]),
+        (RL + "for=200 steps, checkpoint=every 1M tokens)", [("MIX0310", "every 1M tokens")]),
+        (RL + "for=200 steps, schedule=cosine(warmup=1M tokens))", [("MIX0310", "1M tokens")]),
+        (RL + "for=200 steps, until=1 epochs)", [("MIX0310", "1 epochs")]),
+        (RL + "for=2 epochs, until=1 epochs)", []),
+        (RL + "for=200 steps, reasoning=mask)", [("MIX0318", "mask")]),
+    ],
+)
+def test_what_rollouts_have(call: str, expected: list[tuple[str, str]]) -> None:
+    assert in_flow(call) == expected
+
+
+@pytest.mark.parametrize(("platform", "kernel"), [("tpu", "splash"), ("gpu", "pallas"), ("gpu", "cudnn")])
+def test_kernels_have_a_platform(platform: str, kernel: str) -> None:
+    fields = f"attention: {kernel}\n  remat: full\n"
+    assert checked(f"target t:\n  platform: {platform}\n  {fields}") == []
+    assert checked(f"target t:\n  platform: cpu\n  {fields}") == [("MIX0321", kernel)]
+    assert checked("target t:\n  platform: cpu\n  attention: xla\n  remat: none\n") == []
 
 
 @pytest.mark.parametrize(
@@ -248,7 +340,7 @@ def test_a_mistake_hides_what_only_follows_from_it(call: str, expected: list[str
         ("model m:\n  apj: a/b\nmodel n:\n  from: m |> c.tune(data=c.chats)\n", ["MIX0203"]),
         ("model m:\n  api: a/b\n  temperature: warm\n", ["MIX0150"]),
         ("model m:\n  from: hf://a/b |> c.tuna\n  temperature: warm\n", ["MIX0150", "MIX0150"]),
-        ("model m:\n  architecture: [a]\n", ["MIX0205"]),
+        ("model m:\n  architecture: [a]\n  tokenizer: t\n", ["MIX0205"]),
         ("target t:\n  platform: cpuu\n  topology: h100:8\n", ["MIX0208"]),
         ("target t:\n  platform: cpu\n  topology: [h100]\n", ["MIX0205"]),
         ("source s:\n  format: chat\n  files: {a: b}\n", ["MIX0205"]),

@@ -100,7 +100,7 @@ def test_diagnostics_have_place_mend_and_page(client: Client):
 def test_diagnostics_follow_the_text(client: Client):
     client.open("main.mix", SPEC)
     assert codes(client.diagnostics("main.mix")) == ["MIX0203"]
-    client.change("main.mix", edit(8, 2, 12, "temperature"), edit(11, 50, 50, ", optimizer=sgd(lr=1)"))
+    client.change("main.mix", edit(8, 2, 12, "temperature"), edit(11, 50, 50, ", optimizer=sdg(lr=1)"))
     assert codes(client.diagnostics("main.mix")) == ["MIX0209"]
     client.change("main.mix", {"text": "edition: 2026\n"})
     assert client.diagnostics("main.mix") == []

@@ -123,10 +123,10 @@ def _exchange_ends(messages: Sequence[Message]) -> list[int]:
 def _lengths(
     format: Format, tokenizer: Tokenizer, template: ChatTemplate | None, records: Sequence[Record], consumer: Consumer
 ) -> list[int]:
-    """Tokens of each row; 0 for one that can't be encoded."""
+    """Tokens that each row takes of a sequence; 0 for one that can't be encoded."""
     encoded = encode(format, tokenizer, template, records, "all", end=consumer.model.eos)
     lengths = [0] * len(records)
-    for number, length in zip(encoded.kept.tolist(), encoded.lengths.tolist(), strict=True):
+    for number, length in zip(encoded.kept.tolist(), encoded.longest.tolist(), strict=True):
         lengths[number] = length
     return lengths
 

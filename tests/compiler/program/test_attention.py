@@ -10,15 +10,24 @@ import pytest
 from compiler.program.attention import attention
 
 
-def _naive(query: np.ndarray, key: np.ndarray, value: np.ndarray, segments: np.ndarray) -> np.ndarray:
+def _naive(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    segments: np.ndarray,
+    window: int = 1000,
+    cap: float = np.inf,
+) -> np.ndarray:
     rows, length, heads, head_size = query.shape
     shared = heads // key.shape[2]
     out = np.zeros_like(query)
     for row in range(rows):
         for head in range(heads):
             for place in range(length):
-                seen = [s for s in range(place + 1) if segments[row, s] == segments[row, place]]
+                first = max(0, place + 1 - window)
+                seen = [s for s in range(first, place + 1) if segments[row, s] == segments[row, place]]
                 scores = key[row, seen, head // shared] @ query[row, place, head] / np.sqrt(head_size)
+                scores = scores if cap == np.inf else cap * np.tanh(scores / cap)
                 weights = np.exp(scores - scores.max())
                 out[row, place, head] = weights / weights.sum() @ value[row, seen, head // shared]
     return out
@@ -32,6 +41,17 @@ def test_equals_the_definition(length: int) -> None:
     segments = np.sort(random.integers(0, 4, (2, length)).astype(np.int32), axis=1)[:, ::-1].copy()
     got = attention(*map(jnp.asarray, (query, key, value, segments)))
     np.testing.assert_allclose(got, _naive(query, key, value, segments), atol=2e-6)
+
+
+@pytest.mark.parametrize(("window", "cap"), [(1, np.inf), (5, 0.5), (150, np.inf)])
+def test_windows_and_soft_caps_equal_the_definition(window: int, cap: float) -> None:
+    random = np.random.default_rng(0)
+    query = random.normal(size=(2, 300, 2, 8)).astype(np.float32)
+    key, value = random.normal(size=(2, 2, 300, 1, 8)).astype(np.float32)
+    segments = np.sort(random.integers(0, 3, (2, 300)).astype(np.int32), axis=1)[:, ::-1].copy()
+    parts = map(jnp.asarray, (query, key, value, segments))
+    got = attention(*parts, window=window, softcap=None if cap == np.inf else cap, scale=8**-0.5)
+    np.testing.assert_allclose(got, _naive(query, key, value, segments, window, cap), atol=2e-6)
 
 
 def test_padding_gives_no_nan_in_value_or_gradient() -> None:

@@ -78,7 +78,7 @@ def test_first_tokens_and_padding_are_never_targets(parameters: Parameters) -> N
 
 def test_the_loss_does_not_depend_on_padding(parameters: Parameters) -> None:
     batch = packed([[5, 9, 4]], 18)
-    wider = Batch(*(jnp.pad(field, ((0, 1), (0, 10))) for field in batch))
+    wider: Batch = jax.tree.map(lambda field: jnp.pad(field, ((0, 1), (0, 10))), batch)
     loss = _loss()
     count = target_count(batch)
     assert target_count(wider) == count

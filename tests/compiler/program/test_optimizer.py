@@ -36,6 +36,15 @@ def test_cosine_and_linear_meet_half_way() -> None:
     np.testing.assert_allclose(_rates("linear")[50], 1.0, rtol=1e-6)
 
 
+def test_wsd_stays_at_the_peak_until_it_falls_at_the_end() -> None:
+    rates = _rates("wsd", warmup=0.1, final=0.1, decay=0.2)
+    np.testing.assert_allclose(rates[10:81], 2.0, rtol=1e-6)
+    assert rates[9] < 2.0
+    np.testing.assert_allclose(rates[80:], np.linspace(2.0, 0.2, 21)[:-1], rtol=1e-5)
+    np.testing.assert_allclose(_rates("wsd", warmup=0.1)[10:], 2.0)
+    np.testing.assert_allclose(_rates("wsd", warmup=0.5, decay=1.0)[50:], _rates("linear", warmup=0.5)[50:], rtol=1e-6)
+
+
 def test_the_same_step_has_the_same_rate_under_jit() -> None:
     rate = schedule("cosine", 1e-4, 37, warmup=0.1)
     compiled = jax.jit(rate)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dsl.declarations.training import AdamW, Train
+from dsl.declarations.optimizers import AdamW
+from dsl.declarations.training import Train
 from dsl.editor.words import EXTENDS
 from dsl.record_fields import DERIVED
 from tests.dsl.editor.cursor import told

@@ -39,8 +39,11 @@ def test_a_field_and_one_inside_a_built_in(capsys: pytest.CaptureFixture[str]) -
     out = explained(capsys, "train.optimizer")
     assert out.startswith("optimizer: a field of train\n")
     assert "  default  required\n" in out
-    assert explained(capsys, "train.optimizer.lr") == explained(capsys, "adamw.lr")
-    assert explained(capsys, "optimizer.lr") == explained(capsys, "adamw.lr")
+    assert explained(capsys, "train.adapter.rank") == explained(capsys, "lora.rank")
+    assert explained(capsys, "adapter.rank") == explained(capsys, "lora.rank")
+    assert explained(capsys, "adamw.lr").startswith("lr: a field of adamw\n")
+    assert explained(capsys, "optimizer.lr").startswith("lr: a field of adamw, adafactor or sgd\n")
+    assert "\nlr: a field of muon\n" in explained(capsys, "optimizer.lr")
     assert explained(capsys, "calibrate.agreement") == explained(capsys, "eval.calibrate.agreement")
     assert explained(capsys, "eval.calibrate.agreement").startswith("agreement: a field of eval.calibrate\n")
     assert explained(capsys, "holdout") == explained(capsys, "source.holdout")
@@ -77,7 +80,7 @@ def test_without_a_name_it_lists_what_there_is(capsys: pytest.CaptureFixture[str
     out = explained(capsys)
     assert "Kinds of declaration\n  source, augment, mix," in out
     assert f"{codes()[0]} to {codes()[-1]}" in out
-    assert json.loads(explained(capsys, "--json"))["Optimizers"] == ["adamw"]
+    assert json.loads(explained(capsys, "--json"))["Optimizers"] == ["adamw", "adafactor", "muon", "sgd"]
 
 
 def test_json_has_the_fields(capsys: pytest.CaptureFixture[str]) -> None:

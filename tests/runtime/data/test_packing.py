@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.program.batch import Batch
 from dsl.values import Amount, Quantity
 from runtime.data.batches import batch, digest, rows_of
 from runtime.data.fit import best_fit, first_fit
@@ -25,6 +24,9 @@ from runtime.data.packing import Long, Method, pack
 from runtime.data.store import TokenStore, open_store
 from runtime.errors import UserError
 from tests.runtime.data.stores import store_of
+
+FIELDS = ("tokens", "segments", "positions", "trained")
+"""Of a batch, what data makes."""
 
 
 def order_of(stores: list[TokenStore], epochs: int = 1, **options: Any) -> Order:
@@ -95,7 +97,7 @@ def test_every_token_once_and_no_piece_across_rows(
             name = (piece.source, piece.number)
             seen[name] = seen.get(name, 0) + piece.length
         halves = [batch(packing, stores, step, slice(*cut)) for cut in ((0, rows // 2), (rows // 2, rows))]
-        for name in Batch._fields:
+        for name in FIELDS:
             assert (np.concatenate([getattr(half, name) for half in halves]) == getattr(made, name)).all()
         for row in made.segments:
             used = row[row > 0].tolist()
@@ -143,6 +145,7 @@ def of_lengths(sizes: list[int], trained: list[int] | None = None) -> TokenStore
         starts=ends - sizes,
         stops=ends,
         trained_lengths=np.array(trained or sizes),
+        seconds=np.zeros(len(sizes), np.int32),
         identity=np.zeros((len(sizes), 32), np.uint8),
         occurrence=np.arange(len(sizes), dtype=np.int32),
     )
@@ -273,7 +276,8 @@ def tail(packing: Path, stores: list[str], start: int) -> list[str]:
     """Digests of the batches from a step on, from files alone."""
     read, opened = load_packing(packing), [open_store(each) for each in stores]
     made = (batch(read, opened, step) for step in range(start, read.updates))
-    return [hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in each)).hexdigest() for each in made]
+    fields = ([getattr(each, name) for name in FIELDS] for each in made)
+    return [hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in each)).hexdigest() for each in fields]
 
 
 def test_another_process_goes_on_from_any_step(tmp_path: Path) -> None:
@@ -295,7 +299,7 @@ def digest_of_hosts(packing: Packing, stores: list[TokenStore], hosts: int) -> s
     edges = [rows * host // hosts for host in range(hosts + 1)]
     for step in range(packing.updates):
         parts = [batch(packing, stores, step, slice(*edge)) for edge in pairwise(edges)]
-        whole = [np.concatenate([getattr(part, name) for part in parts]) for name in Batch._fields]
+        whole = [np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS]
         hasher.update(np.array(whole[0].shape, "<i8").tobytes())
         for array in whole:
             hasher.update(array.tobytes())

@@ -137,7 +137,7 @@ def test_pieces_are_joined_in_their_order_whoever_wrote_which_when(tmp_path: Pat
     assert store_digest(finish_store(tmp_path / "two", 4)) == store_digest(whole)
     assert pieces_done(tmp_path / "two") == set()
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
-        ["tokens", "trained", "roles", "offsets", "trained_lengths", "identity", "occurrence"]
+        ["tokens", "trained", "roles", "offsets", "trained_lengths", "seconds", "identity", "occurrence"]
     )
 
 
@@ -171,7 +171,7 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", ["tokens", "trained", "roles", "offsets", "trained_lengths", "identity", "occurrence"]
+    "array", ["tokens", "trained", "roles", "offsets", "trained_lengths", "seconds", "identity", "occurrence"]
 )
 def test_a_damaged_store_is_refused_and_never_read_as_zeros(
     tmp_path: Path, array: str, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,8 @@ from runtime.train import checkpoints, telemetry
 from runtime.train.checkpoints import Checkpoints, load_state, load_weights
 from runtime.train.committed import drop_weights, resume_point, weights_at
 from runtime.train.loop import Training, train
-from tests.runtime.train.tiny import on_devices, parameters, same, training
+from tests.runtime.train.tiny import TinyBatches, on_devices, parameters, same, training
+from tests.runtime.train.tiny import batch as tiny_batch
 
 UPDATES = 6
 
@@ -78,9 +79,9 @@ def stopping(chosen: Training, stop: Event, after: int) -> Training:
     def batch(update: int) -> Batch:
         if update == after + 1:
             stop.set()
-        return chosen.batch(update)
+        return tiny_batch(update)
 
-    return replace(chosen, batch=batch)
+    return replace(chosen, batches=TinyBatches(batch))
 
 
 def test_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
@@ -118,9 +119,9 @@ def filled(disk: Path, chosen: Training, update: int) -> Training:
             while not list(disk.glob(f"*/state/{update - 2}/{MARK}")):
                 time.sleep(0.01)
             fill(disk)
-        return chosen.batch(wanted)
+        return tiny_batch(wanted)
 
-    return replace(chosen, batch=batch)
+    return replace(chosen, batches=TinyBatches(batch))
 
 
 @pytest.mark.parametrize("seen_before", [True, False], ids=["before", "within Orbax"])

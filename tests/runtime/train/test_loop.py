@@ -21,7 +21,8 @@ from runtime.train.checkpoints import load_state, load_weights
 from runtime.train.committed import committed, weights_at
 from runtime.train.loop import Training, train
 from runtime.train.telemetry import Row
-from tests.runtime.train.tiny import same, training
+from tests.runtime.train.tiny import TinyBatches, same, training
+from tests.runtime.train.tiny import batch as tiny_batch
 
 UPDATES = 6
 KEEP = frozenset({2, 4})
@@ -43,16 +44,16 @@ def run_until(folder: Path, update: int, keep: Set[int] = KEEP, chosen: Training
     def batch(wanted: int) -> Batch:
         if wanted == update + 1:
             stop.set()
-        return chosen.batch(wanted)
+        return tiny_batch(wanted)
 
     with pytest.raises(Stopped):
-        run(folder, replace(chosen, batch=batch), keep, stop)
+        run(folder, replace(chosen, batches=TinyBatches(batch)), keep, stop)
 
 
 def outcome(folder: Path) -> tuple[Any, dict[str, np.ndarray[Any, Any]]]:
     """Weights by update and metrics, but for the time that they took."""
     metrics = telemetry.read(folder)
-    del metrics["seconds"]
+    metrics = {name: values for name, values in metrics.items() if "second" not in name}
     shapes = training(UPDATES).parameters
     return {update: load_weights(folder, update, shapes) for update in weights_at(folder)}, metrics
 
@@ -112,7 +113,7 @@ def test_a_done_run_does_nothing_until_other_weights_are_wanted(whole: Path, tmp
         raise AssertionError(f"asked for batch {update}")
 
     run(tmp_path, keep=frozenset({2}))
-    run(tmp_path, replace(training(UPDATES), batch=never), keep=frozenset({2}))
+    run(tmp_path, replace(training(UPDATES), batches=TinyBatches(never)), keep=frozenset({2}))
     run(tmp_path, keep=frozenset({4}))
     assert weights_at(tmp_path) == [2, 4, 6]
     assert same(outcome(tmp_path), outcome(whole))
@@ -131,10 +132,10 @@ def test_next_batch_is_made_before_the_device_is_waited_for(tmp_path: Path) -> N
 
     def batch(update: int) -> Batch:
         events.append(f"batch {update}")
-        return chosen.batch(update)
+        return tiny_batch(update)
 
     train(
-        replace(chosen, batch=batch),
+        replace(chosen, batches=TinyBatches(batch)),
         tmp_path,
         frozenset(),
         lambda row, _: events.append(f"row {row.update}"),
@@ -153,7 +154,7 @@ def diverging(update: int) -> Training:
             state = state._replace(parameters={**state.parameters, "embedding": state.parameters["embedding"] * np.nan})
         return chosen.step(state, frozen, batch, denominator)
 
-    return replace(chosen, step=step, rows=lambda update: f"facts.jsonl:{update}, facts.jsonl:{update + 1}")
+    return replace(chosen, step=step)
 
 
 def test_loss_that_is_not_a_number_stops_before_it_is_saved(tmp_path: Path) -> None:
@@ -169,8 +170,8 @@ def test_loss_that_is_not_a_number_stops_before_it_is_saved(tmp_path: Path) -> N
 
 
 def test_batch_without_trained_tokens_has_no_loss(tmp_path: Path) -> None:
-    chosen = training(UPDATES)
-    run(tmp_path, replace(chosen, batch=lambda update: chosen.batch(update)._replace(trained=np.zeros((2, 16), bool))))
+    untrained = TinyBatches(lambda update: tiny_batch(update)._replace(trained=np.zeros((2, 16), bool)))
+    run(tmp_path, replace(training(UPDATES), batches=untrained))
     assert telemetry.read(tmp_path)["loss"].tolist() == [0.0] * 6
     assert telemetry.read(tmp_path)["trained_tokens"].tolist() == [0] * 6
 
@@ -259,5 +260,7 @@ def test_tensorboard_has_each_update_once(tmp_path: Path) -> None:
         data = data[16 + size :]
     assert events[0].file_version == "brain.Event:2"
     assert [event.step for event in events[1:]] == [1, 2, 3, 4, 5, 6]
-    losses = [event.summary.value[0].simple_value for event in events[1:]]
+    values = [{value.tag: value.simple_value for value in event.summary.value} for event in events[1:]]
+    losses = [each["loss"] for each in values]
+    assert {"gradient_norm", "tokens_per_second", "padding", "data_wait_seconds"} <= values[0].keys()
     assert losses == telemetry.read(tmp_path)["loss"].tolist()

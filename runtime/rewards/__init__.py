@@ -1,0 +1,1 @@
+"""What sampled answers are worth: by a judge, a pattern, a plug-in, or a weighted sum of these."""

@@ -1,0 +1,72 @@
+"""The batches of a `pack` step, as the training loop takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.program.batch import Batch
+from compiler.program.config import training_flops
+from compiler.program.step import TrainState
+from compiler.steps import Pack
+from runtime.data import batches as data_batches
+from runtime.data.packed import load_packing
+from runtime.data.store import open_store
+from runtime.steps.data import PACKING, places_of, sorted_inputs
+from runtime.steps.stage import Stage
+from runtime.train.prepared import Prepared
+
+
+class PackedRows:
+    """The rows of a `pack` step's batches, whatever an objective makes of them."""
+
+    def __init__(self, stage: Stage) -> None:
+        context, description = stage.context, stage.step.pack
+        step = context.keys.plan.steps[description]
+        assert isinstance(step, Pack)
+        inputs = sorted_inputs(context, step)
+        self.stores = [open_store(context.folder(each)) for each in inputs]
+        self.packing = load_packing(context.folder(description) / PACKING)
+        self._places = [places_of(context, each, store) for each, store in zip(inputs, self.stores, strict=True)]
+
+    def places(self, update: int) -> str:
+        """FILE:LINE of the rows of an update's batch."""
+        pieces = data_batches.rows_of(self.packing, self.stores, update - 1)
+        rows = dict.fromkeys((piece.source, piece.number) for piece in pieces)
+        return ", ".join(self._places[source](number) for source, number in rows)
+
+
+class SupervisedBatches:
+    """Batches whose loss is that of each trained token. `parts` says of each token which part of the mix it is of."""
+
+    ahead = True
+
+    def __init__(self, stage: Stage, *, parts: bool) -> None:
+        self._rows = PackedRows(stage)
+        self._config = stage.config
+        self._placement = stage.placement
+        self._parts = parts
+
+    def prepare(self, update: int, state: TrainState) -> Prepared:
+        packing, step = self._rows.packing, update - 1
+        rows = int(packing.rows)
+        own = self._placement.rows(rows)
+        batch = data_batches.batch(packing, self._rows.stores, step, own)
+        held = data_batches.held_by(packing, step)
+        return Prepared(
+            batch=self._with_parts(batch, step, own),
+            rows=rows,
+            places=rows * int(packing.widths[step]),
+            tokens=held.tokens,
+            trained_tokens=held.trained_tokens,
+            denominator=held.trained_tokens,
+            flops=training_flops(self._config, held.tokens, held.pairs),
+        )
+
+    def places(self, update: int) -> str:
+        return self._rows.places(update)
+
+    def _with_parts(self, batch: Batch, step: int, own: slice) -> Batch:
+        if not self._parts:
+            return batch
+        parts = data_batches.sources_of(self._rows.packing, step, own)
+        return batch._replace(parts=np.asarray(parts))  # type: ignore[arg-type]
