@@ -42,7 +42,7 @@ SMOLLM2 = DecoderConfig(
     vocabulary=49152, layers=30, hidden=576, intermediate=1536, heads=9, key_value_heads=3, head_size=64,
     rope_theta=1e5, norm_epsilon=1e-5, tied_embeddings=True, context=8192,
 )  # fmt: skip
-TIMES, STEPS = 5, 12
+TIMES, STEPS = 2, 12
 PACKAGES = ("jax", "orbax-checkpoint", "tensorstore")
 
 

@@ -188,12 +188,19 @@ def current() -> Processes:
 
 
 @contextmanager
-def joined(place: Place | None, stop: Event, on_stop: Callable[[], None] = lambda: None) -> Iterator[Processes]:
+def joined(
+    place: Place | None,
+    stop: Event,
+    on_stop: Callable[[], None] = lambda: None,
+    *,
+    start_seconds: int = START_SECONDS,
+) -> Iterator[Processes]:
     """Joins the others; inside, `current` gives them. Nothing happens where there is no place among others.
 
     - `stop` set in one process is set in all, within a second; `on_stop` is called in those that others asked.
     - An error that leaves this context in one process ends all of them: the others print what it was and exit with 1.
-    - A process that is gone without a word is noticed after `SILENCE_SECONDS` at the latest, and the others are ended.
+    - A process that is gone without a word is noticed after `SILENCE_SECONDS` at the latest, and the others are ended;
+      one that doesn't come after `start_seconds`.
 
     No computation of JAX may come before it.
     """
@@ -201,7 +208,7 @@ def joined(place: Place | None, stop: Event, on_stop: Callable[[], None] = lambd
     if place is None:
         yield _ALONE
         return
-    processes = _join(place)
+    processes = _join(place, start_seconds)
     ended = Event()
     watcher = threading.Thread(target=_watch, args=(processes, stop, on_stop, ended), daemon=True, name="processes")
     watcher.start()
@@ -223,7 +230,7 @@ def joined(place: Place | None, stop: Event, on_stop: Callable[[], None] = lambd
         _current = _ALONE
 
 
-def _join(place: Place) -> Processes:
+def _join(place: Place, start_seconds: int) -> Processes:
     import jax
     from jax._src.distributed import global_state  # the only way to the key-value store, as in multihost_utils
 
@@ -236,10 +243,11 @@ def _join(place: Place) -> Processes:
             process_id=place.index,
             local_device_ids=None if place.devices is None else list(place.devices),
             cluster_detection_method="deactivate",
-            initialization_timeout=START_SECONDS,
+            initialization_timeout=start_seconds,
             heartbeat_timeout_seconds=SILENCE_SECONDS,
             shutdown_timeout_seconds=_FAREWELL_SECONDS,
         )
+        jax.devices()  # finding them takes all processes, and the first one works alone for a while
     except RuntimeError as error:
         raise UserError(
             f"process {place.index} of {place.count} didn't find the others at {place.address}: {error}",

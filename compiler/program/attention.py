@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +63,8 @@ def attention(
     spread = PartitionSpec(*rows, None, heads or None)
     over = {"in_specs": (spread, spread, spread, rows), "out_specs": spread}
     # Pallas's calls don't say over which axes their results vary.
-    return jax.shard_map(local, mesh=execution.mesh, check_vma=False, **over)(query, key, value, segments)
+    spread_out = cast(Any, jax.shard_map)(local, mesh=execution.mesh, check_vma=False, **over)
+    return cast(jax.Array, spread_out(query, key, value, segments))
 
 
 def masked_attention(

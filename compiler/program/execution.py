@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -14,6 +14,9 @@ from compiler.program.mesh import ROWS
 
 Kernel: TypeAlias = Literal["xla", "splash", "pallas", "cudnn"]
 """Of attention: plain XLA, or a fused one of TPU (splash) or GPU (the others)."""
+
+OWN_KERNELS: Mapping[str, Kernel] = {"tpu": "splash", "gpu": "pallas"}
+"""The kernel that suits a platform; elsewhere it is `xla`."""
 
 Remat: TypeAlias = Literal["none", "projections", "full"]
 """What of a layer is computed again in the backward pass: nothing; all but the results of its matrix products and of

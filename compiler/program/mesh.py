@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import jax
 from jax.experimental import mesh_utils
@@ -28,7 +28,7 @@ def make_mesh(shard: Mapping[str, int], devices: Sequence[Any] | None = None) ->
         shard: sizes by axis; their product must be the number of devices.
         devices: of this process's JAX, or of a topology; all that JAX sees where left out.
     """
-    found: list[Any] = jax.devices() if devices is None else list(devices)
+    found = cast(list[Any], jax.devices()) if devices is None else list(devices)
     sizes = tuple(shard.get(axis, 1) for axis in AXES)
     # Neighbours on a torus are close: `tensor`, which talks most, gets them. An axis needn't be one of the torus.
     grid = mesh_utils.create_device_mesh(sizes, found, allow_split_physical_axes=True)

@@ -13,12 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from compiler.passes.build import UnbuiltError
-from compiler.targets import CHIPS, Machine, TargetError, machine_of
-from dsl.declarations.studies import Study
+from compiler.targets import CHIPS, Machine
 from dsl.declarations.targets import Target
-from dsl.diagnostics.suggest import nearest
-from dsl.module import Module
 from mixc.cli.planning import new_contexts, unbuilt
+from mixc.cli.targets import add_target_option, machine_for, target_of, targets
 from mixc.cli.workspace import (
     add_format_options,
     add_planning_options,
@@ -38,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("compile", help=__doc__, description=__doc__)
     add_planning_options(parser)
     add_format_options(parser)
-    parser.add_argument("--target", metavar="T", help="a target, as seen from FILE (default: that of the study)")
+    add_target_option(parser)
     parser.add_argument(
         "--suggest", action="store_true", help="find the micro_batch and remat of each train step with which it fits"
     )
@@ -59,8 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     if module is None:
         return 1
     studies, models = chosen(module, arguments.names)
-    target = _target(module, arguments.target, studies)
-    machine = _machine(target)
+    target = target_of(module, arguments.target, studies)
+    if target is None:
+        raise UserError("no target is named", f"name one with `--target`: {targets(module)}")
+    machine = machine_for(target)
     try:
         plan, context = plan_of_text(
             arguments.file, module.root, studies, models, new_contexts(arguments, module, Event())
@@ -107,35 +107,6 @@ def _result(compiler: Compiler, foreseen: Foreseen, machine: Machine, arguments:
 def _folder(foreseen: Foreseen) -> str:
     """A program's folder: the first stage that it is of."""
     return f"{foreseen.job.kind}-{foreseen.used_by[0].replace('/', '-')}"
-
-
-def _target(module: Module, name: str | None, studies: Sequence[Study]) -> Target:
-    """The target that was named, or that of the studies. Raises UserError where there is none, or several."""
-    if name is None:
-        own = {study.target.name: study.target for study in studies if study.target is not None}
-        if len(own) == 1:
-            return next(iter(own.values()))
-        raise UserError(
-            "no target is named" if not own else f"the studies have several targets: {', '.join(own)}",
-            f"name one with `--target`: {_targets(module)}",
-        )
-    declared = module.find(name)
-    if not isinstance(declared, Target):
-        near = nearest(name, [each for each in module.names() if isinstance(module.find(each), Target)])
-        hint = f"did you mean '{near}'?" if near else f"it has: {_targets(module)}"
-        raise UserError(f"{module.path} has no target '{name}'", hint)
-    return declared
-
-
-def _targets(module: Module) -> str:
-    return ", ".join(each for each in module.names() if isinstance(module.find(each), Target)) or "none"
-
-
-def _machine(target: Target) -> Machine:
-    try:
-        return machine_of(target)
-    except TargetError as error:
-        raise UserError(error.message, error.help) from error
 
 
 def _figures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -15,6 +15,7 @@ from compiler.passes.source import PlannedSource, Reader, expand_source, readers
 from compiler.passes.verify import Problem
 from dsl.declarations.data import Source, SourceView
 from dsl.declarations.models import Model
+from dsl.declarations.studies import Study
 from dsl.diagnostics.diagnostic import Diagnostic
 from dsl.diagnostics.suggest import nearest
 from dsl.module import Module
@@ -24,24 +25,31 @@ from runtime.errors import UserError
 from runtime.files import Files
 from runtime.planning import Planned, plan_source, plan_with_data
 from runtime.progress import Reporter
-from runtime.steps.context import Context
+from runtime.steps.context import Context, Running
 from runtime.store import Store
 
 
-def planned(arguments: argparse.Namespace, stop: Event | None = None, *, ask: bool = False) -> Planned | None:
+def planned(
+    arguments: argparse.Namespace,
+    stop: Event | None = None,
+    *,
+    ask: bool = False,
+    running: Callable[[Module, Sequence[Study]], Running] | None = None,
+) -> Planned | None:
     """The plan of what the arguments name; None where the file or a declaration has errors, which are printed.
 
-    `stop` ends the work between two steps; with `ask`, models make the rows that are still to be made.
+    `stop` ends the work between two steps; with `ask`, models make the rows that are still to be made; `running` says
+    how train steps run for these studies.
     Errors that only data shows are in the plan's `errors`; `print_errors` prints them.
     """
     module = load_checked(arguments)
     if module is None:
         return None
     studies, models = chosen(module, arguments.names)
+    how = Running() if running is None else running(module, studies)
+    contexts = new_contexts(arguments, module, stop or Event(), how)
     try:
-        result = plan_with_data(
-            arguments.file, module.root, studies, models, new_contexts(arguments, module, stop or Event()), ask=ask
-        )
+        result = plan_with_data(arguments.file, module.root, studies, models, contexts, ask=ask)
     except UnbuiltError as error:
         print_diagnostics([unbuilt(error)])
         return None
@@ -88,7 +96,9 @@ def planned_source(arguments: argparse.Namespace) -> SourceAlone | None:
     return SourceAlone(arguments.name, planned, context, errors)
 
 
-def new_contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> Callable[[Keys], Context]:
+def new_contexts(
+    arguments: argparse.Namespace, module: Module, stop: Event, running: Running | None = None
+) -> Callable[[Keys], Context]:
     """What makes the context of a plan, with the store and the files that the arguments name."""
     reporter = Reporter(error_console())
     engine, root = None, arguments.store
@@ -99,7 +109,7 @@ def new_contexts(arguments: argparse.Namespace, module: Module, stop: Event) -> 
 
     def new_context(keys: Keys) -> Context:
         files = Files(module.root, allow_outside=arguments.allow_outside)
-        return Context(module.root, store, reporter, keys, files, stop, engine=engine)
+        return Context(module.root, store, reporter, keys, files, stop, running or Running(), engine=engine)
 
     return new_context
 

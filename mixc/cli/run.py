@@ -7,16 +7,22 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
 from rich.console import Console
 
+from dsl.declarations.studies import Study
+from dsl.module import Module
 from mixc.cli.plan import print_plan
 from mixc.cli.planning import planned, print_errors, say_differences
+from mixc.cli.targets import add_target_option, target_of
 from mixc.cli.workspace import add_format_options, add_planning_options, stoppable
 from runtime.distributed import joined, place_from
 from runtime.followers import follow, lead
+from runtime.steps.context import Running
+from runtime.steps.running import check_here, running_of
 from runtime.stopping import Stopped
 
 
@@ -24,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("run", help=__doc__, description=__doc__)
     add_planning_options(parser)
     add_format_options(parser)
+    add_target_option(parser)
     parser.add_argument("--until", choices=("data",), help="make all rows and tokens, then stop with the plan")
 
 
@@ -42,11 +49,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, stop: Event) -> int:
     """The exit code, when all is done or can't be. Raises Stopped."""
-    plan = planned(arguments, stop)
+
+    def running(module: Module, studies: Sequence[Study]) -> Running:
+        target = target_of(module, arguments.target, studies)
+        if target is None:
+            return Running()
+        how = running_of(target)
+        check_here(target)
+        return how
+
+    plan = planned(arguments, stop, running=running)
     if plan is None:
         return 1
     if not plan.errors and plan.waiting:
-        plan = planned(arguments, stop, ask=True)
+        plan = planned(arguments, stop, ask=True, running=running)
         assert plan is not None, "it was planned a moment ago"
     if plan.errors:
         print_errors(plan)

@@ -24,7 +24,8 @@ from runtime.compile.jobs import Job
 from runtime.errors import UserError
 from runtime.located import is_remote
 from runtime.steps.context import Context
-from runtime.steps.data import rows_of_batch
+from runtime.steps.running import running_of
+from runtime.steps.stage import rows_at_once, shape_of_batch
 from runtime.weights import pretrained
 
 _UNKNOWN_UPDATES = 1000  # the schedule's constants don't change a program
@@ -117,10 +118,8 @@ def _of_train(
     order = plan.steps[pack.order]
     assert isinstance(order, Order)
     facts: dict[str, Any] = context.keys.results[step.pack].facts if step.pack in context.keys.results else {}
-    rows, length = rows_of_batch(pack), pack.width
-    if isinstance(step.objective, GRPO):
-        rows, length = rows * step.objective.group, pack.sequence
-    at_once = rows if target is None else _at_once(target, rows, length)
+    rows, length = shape_of_batch(step, pack)
+    at_once = rows if target is None else rows_at_once(running_of(target).micro_batch, rows, length)
     sources = [source] if source else []
     if not facts:
         sources.append(f"the data isn't there yet: rows are taken to be as long as they may be, {length} tokens")
@@ -136,27 +135,13 @@ def _of_train(
         parts=len(order.inputs) if len(order.inputs) > 1 else 0,
         updates=facts.get("updates", _UNKNOWN_UPDATES),
         micro_batches=-(-rows // at_once),
-        remat=(target and target.remat) or "projections",
+        remat="projections" if target is None else running_of(target).remat,
         attention="auto" if target is None else target.attention,
     )
     flops = training_flops(config, rows * length, rows * length * (length + 1) // 2)
     yield Foreseen(job, users, description, flops, tuple(sources))
     if isinstance(step.objective, GRPO):
         yield _sampler(step.name, config, source, rows, length)
-
-
-def _at_once(target: Target, rows: int, length: int) -> int:
-    """Rows of a micro-batch. Raises UserError for a size that holds no row."""
-    size = target.micro_batch
-    if size is None:
-        return rows
-    count = int(size.count) if size.unit == "examples" else int(size.count) // length
-    if count == 0:
-        raise UserError(
-            f"a micro-batch of {int(size.count)} tokens holds no row of {length}",
-            f"write `micro_batch: {length} tokens` or more",
-        )
-    return min(count, rows)
 
 
 def _scorer(name: str, config: DecoderConfig, source: str) -> Foreseen:

@@ -15,7 +15,7 @@ from compiler.program.batch import Batch
 from compiler.program.cache import Cache, extend, prefill
 from compiler.program.config import DecoderConfig, windowed_layers
 from compiler.program.decoder import parameter_shapes
-from compiler.program.execution import Execution, Kernel
+from compiler.program.execution import OWN_KERNELS, Execution, Kernel
 from compiler.program.kernels import expresses
 from compiler.program.mesh import ROWS, idle_share, padded_rows
 from compiler.program.policy import PolicyBatch
@@ -59,8 +59,7 @@ def program_of(job: Job, mesh: Mesh, platform: str) -> Program:
 
 def kernel_for(job: Job, config: DecoderConfig, platform: str) -> tuple[Kernel, tuple[str, ...]]:
     """The attention kernel of a program, and what there is to say of it."""
-    own: Mapping[str, Kernel] = {"tpu": "splash", "gpu": "pallas"}
-    kernel: Kernel = own.get(platform, "xla") if job.attention == "auto" else job.attention
+    kernel: Kernel = OWN_KERNELS.get(platform, "xla") if job.attention == "auto" else job.attention
     if kernel != "xla" and kernel not in {"tpu": ("splash",), "gpu": ("pallas", "cudnn")}.get(platform, ()):
         raise UserError(f"the kernel {kernel} doesn't run on a {platform.upper()}", "write `attention: auto`")
     notes: list[str] = []

@@ -31,8 +31,8 @@ class Running:
 
     shard: Mapping[str, int] = field(default_factory=dict[str, int])
     """Axes of the mesh and their sizes; empty for all devices that are here."""
-    micro_batch_rows: int | None = None
-    """How many rows of a batch are computed at once; None for all."""
+    micro_batch: tuple[int, Literal["examples", "tokens"]] | None = None
+    """How much of a batch is computed at once; None for all."""
     remat: Literal["none", "projections", "full"] = "projections"
     """What is computed again for the backward pass (see `compiler.program.execution.Remat`)."""
     kernel: Literal["xla", "splash", "pallas", "cudnn"] | None = None

@@ -70,7 +70,8 @@ def scored_of(context: Context, score_step: str) -> Scored:
 def _log_probabilities(context: Context, step: Respond) -> LogProbabilities:
     """The model of a step as a function of token arrays, its parameters on the device."""
     config = context.model(step.weights).config
-    update = context.keys.update(step.model.step, step.model.at) if step.model.step != step.weights else None
+    trained = isinstance(context.keys.plan.steps[step.model.step], Train)
+    update = context.update(step.model.step, step.model.at) if trained else None
     name = f"{context.key(step.model.step)}@{update}"
     if context.loaded is None or context.loaded[0] != name:
         context.loaded = None  # frees the one before first: two may not fit

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
+
+import jax
 
 from compiler.keys import total_of, update_at
 from compiler.program.adapters import lora_of
 from compiler.program.config import DecoderConfig, LoRA
-from compiler.program.execution import Execution
+from compiler.program.execution import OWN_KERNELS, Execution
+from compiler.stages import GRPO
 from compiler.steps import Order, Pack, Train
 from compiler.values import Measure, Moment
+from runtime.errors import UserError
 from runtime.steps.context import Context
 from runtime.steps.data import rows_of_batch, sorted_inputs
 from runtime.train.placement import Placement, placement_of
@@ -32,7 +36,9 @@ class Stage:
     def execution(self) -> Execution:
         """How its programs are computed."""
         running = self.context.running
-        return Execution(self.placement.mesh, running.kernel or "xla", running.remat)
+        return Execution(
+            self.placement.mesh, running.kernel or OWN_KERNELS.get(jax.default_backend(), "xla"), running.remat
+        )
 
     @property
     def config(self) -> DecoderConfig:
@@ -72,10 +78,33 @@ class Stage:
 
 
 def stage_of(context: Context, description: str, step: Train) -> Stage:
-    """A train step with its mesh. Its `pack` step is done."""
+    """A train step with its mesh. Its `pack` step is done. UserError where a micro-batch holds no row."""
     running = context.running
     pack = context.keys.plan.steps[step.pack]
     assert isinstance(pack, Pack)
-    at_once = running.micro_batch_rows
-    micro_batches = 1 if at_once is None else -(-rows_of_batch(pack) // at_once)
+    rows, length = shape_of_batch(step, pack)
+    micro_batches = -(-rows // rows_at_once(running.micro_batch, rows, length))
     return Stage(context, description, step, placement_of(running.shard, micro_batches))
+
+
+def shape_of_batch(step: Train, pack: Pack) -> tuple[int, int]:
+    """Rows of a batch as the program takes it, and the most tokens that each has room for."""
+    if isinstance(step.objective, GRPO):
+        return rows_of_batch(pack) * step.objective.group, pack.sequence
+    return rows_of_batch(pack), pack.width
+
+
+def rows_at_once(size: tuple[int, Literal["examples", "tokens"]] | None, rows: int, length: int) -> int:
+    """Rows of a micro-batch, of a batch of `rows` rows that are `length` tokens long.
+
+    Raises UserError for a size that holds no row.
+    """
+    if size is None:
+        return rows
+    count = size[0] if size[1] == "examples" else size[0] // length
+    if count == 0:
+        raise UserError(
+            f"a micro-batch of {size[0]} tokens holds no row of {length}",
+            f"write `micro_batch: {length} tokens` or more",
+        )
+    return min(count, rows)

@@ -16,6 +16,7 @@ from runtime.steps.objective import batches_of, part_count, told_of
 from runtime.steps.program import Outline, make_program
 from runtime.steps.stage import Stage, stage_of
 from runtime.train.loop import Training, train
+from runtime.train.peak import peak_of
 from runtime.train.telemetry import Row
 
 
@@ -39,6 +40,7 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
         data={"tokens": stage.packed["digest"]},
         whole=last == stage.packed["updates"],
         placement=stage.placement,
+        peak=peak_of(stage.placement),
         place=step.place,
     )
     folder = context.store.open(key)

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from compiler.values import Frozen
-from runtime.distributed import Processes
 from runtime.disk import MARK, Contents, contents, damage, remove, sync, sync_tree, write_atomically
+from runtime.distributed import Processes
 from runtime.errors import UserError
 
 STATES = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.pre_tokenizers import PreTokenizer
 
 from runtime.errors import UserError
@@ -13,6 +13,8 @@ _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
+
+_QWEN = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
 def _splitter(rule: str) -> PreTokenizer | None:
@@ -27,15 +29,21 @@ def _splitter(rule: str) -> PreTokenizer | None:
                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
                 ]
             )
-        case "llama-bpe" | "llama3" | "llama-v3":
-            return pre_tokenizers.Sequence(
-                [
-                    pre_tokenizers.Split(Regex(_LLAMA3), behavior="isolated"),
-                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-                ]
-            )
+        case "llama-bpe" | "llama3" | "llama-v3" | "dbrx":  # the last is OLMo 2's
+            return _by_pattern(_LLAMA3)
+        case "qwen2":
+            return _by_pattern(_QWEN)
         case _:
             return None
+
+
+def _by_pattern(pattern: str) -> PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def byte_level_tokenizer(
@@ -72,6 +80,8 @@ def byte_level_tokenizer(
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[_pair(merge) for merge in merges]))
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()
+    if splitting == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in added])
     if first is not None:

@@ -13,17 +13,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from compiler.program.decoder import create, parameters_of
 from compiler.program.policy import advantages_of
+from runtime.weights.huggingface import export
 from tests.end_to_end.project import make_project, mixc
 from tests.end_to_end.test_faults import exported, start
 from tests.runtime.model_calls.conftest import server as server
 from tests.runtime.model_calls.server import Body, Server
+from tests.tiny import tiny_description
 
 SPEC = """\
 edition: 2026
 
 model tiny:
   from: ./tiny
+
+model sharp:
+  from: ./sharp
 
 source questions:
   format: prompts
@@ -33,7 +39,7 @@ reward letters:
   verify: "[a-m]"
 
 reward ends:
-  verify: "[a-m]$"
+  verify: "[a-m].?.?$"
 
 reward both_of_them:
   sum:
@@ -54,7 +60,7 @@ train reinforce:
   checkpoint: every 20%
 
 train adapt:
-  objective: grpo(group=4, beta=0.02, epsilon=0.2, advantage=dr_grpo)
+  objective: grpo(group=8, beta=0.02, epsilon=0.2, advantage=dr_grpo)
   adapter: lora(rank=4, alpha=8, on=[attention, mlp])
   reward: both_of_them
   rollout: sampling(top_p=0.95, max_tokens=8)
@@ -62,7 +68,7 @@ train adapt:
   batch: 4 prompts
   for: 20 steps
   max_epochs: 10
-  optimizer: adamw(lr=3e-2)
+  optimizer: adamw(lr=1e-2)
   precision: float32
 
 eval margin:
@@ -75,7 +81,7 @@ study both:
   base: tiny
   arms:
     reinforced: base |> reinforce(data=questions)
-    adapted: base |> adapt(data=questions)
+    adapted: sharp |> adapt(data=questions)
   evals:
     margin: end
 """
@@ -83,6 +89,10 @@ study both:
 
 def project(folder: Path, spec: str) -> Path:
     make_project(folder, spec)
+    description = tiny_description()
+    parameters = parameters_of(create(description.config, 2))
+    # Whoever trains no embeddings can't do much with those of a random model, whose answers are all equally likely.
+    export(folder / "sharp", description, {**parameters, "embedding": 6 * parameters["embedding"]})
     rows = ({"prompt": f"Question {number}?", "answer": "good"} for number in range(18))
     (folder / "questions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return folder
@@ -138,7 +148,7 @@ def test_a_second_update_on_a_batch_is_off_the_policy(ran: Path) -> None:
     assert metrics["clip_ratio/high_mean"].max() == metrics["clip_ratio/low_mean"].max() == 0
 
 
-@pytest.mark.parametrize(("name", "group", "kind"), [("reinforce", 8, "grpo"), ("adapt", 4, "dr_grpo")])
+@pytest.mark.parametrize(("name", "group", "kind"), [("reinforce", 8, "grpo"), ("adapt", 8, "dr_grpo")])
 def test_every_answer_is_kept_with_what_it_was_worth(ran: Path, name: str, group: int, kind: Any) -> None:
     step = step_of(ran, name)
     metrics = metrics_of(step)
@@ -185,9 +195,10 @@ def test_a_killed_run_goes_on_with_the_same_answers_to_the_same_bits(ran: Path, 
 
 
 JUDGED = (
-    SPEC.replace('  verify: "[a-m]"\n', "  judge: critic\n  prompt: rubric.md\n  scale: 0..1\n")
+    SPEC.replace("model sharp:\n  from: ./sharp\n\n", "")
+    .replace('  verify: "[a-m]"\n', "  judge: critic\n  prompt: rubric.md\n  scale: 0..1\n")
     .replace("model tiny:", "model critic:\n  api: openai-api/local/tester\n  max_tokens: 50\n\nmodel tiny:")
-    .replace("    adapted: base |> adapt(data=questions)\n", "")
+    .replace("    adapted: sharp |> adapt(data=questions)\n", "")
     .replace("  checkpoint: every 20%\n", "  checkpoint: every 10%\n")
 )
 for unused in ("reward ends", "reward both_of_them", "train adapt"):
@@ -213,6 +224,7 @@ def judged_project(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_judge_is_asked_twice_and_what_cannot_be_read_drops_the_group(tmp_path: Path, server: Server) -> None:
     server.answer = judgement
     folder = judged_project(tmp_path)

@@ -75,7 +75,7 @@ def _gathered() -> list[list[int]]:
     shapes = state_sharded(jax.eval_shape(lambda: initial_state(OPTIMIZER, parameters_of(create(CONFIG, 0)))), mesh)
     batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=rows_sharding(mesh)), _batch())
     step = make_train_step(supervised(CONFIG, "float32", execution=Execution(mesh)), OPTIMIZER, mesh=mesh)
-    program = step.lower(shapes, {}, batch, jnp.int32(1)).compile().as_text()
+    program = str(step.lower(shapes, {}, batch, jnp.int32(1)).compile().as_text())
     found = re.findall(r"= \w+\[([\d,]*)\]\S* all-gather\(", program)
     return [[int(size) for size in shape.split(",")] for shape in found]
 

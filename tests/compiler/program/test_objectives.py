@@ -100,3 +100,16 @@ def test_bfloat16_keeps_the_loss_and_the_gradient_float32(parameters: Parameters
     )
     assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {np.dtype("float32")}
     np.testing.assert_allclose(narrow[0], wide[0], rtol=1e-2)
+
+
+def test_the_losses_of_parts_come_to_the_whole(parameters: Parameters) -> None:
+    batch = packed(ROWS, 20)
+    halves = jnp.tile((jnp.arange(20, dtype=jnp.int32) >= 7).astype(jnp.int32), (len(ROWS), 1))
+    given, count = Given(parameters, {}, jax.random.key(0)), target_count(batch)
+    loss, sums = supervised(SMALL, "float32", parts=3)(given, batch._replace(parts=halves), count)
+    values = np.where(np.asarray(batch.trained), -np.asarray(_whole(parameters, batch)), 0.0)
+    expected = [values[:, :7].sum(), values[:, 7:].sum(), 0.0]
+    np.testing.assert_allclose(sums["part_losses"], expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, sum(expected) / int(count), rtol=1e-5)
+    targets = np.asarray(batch.trained & (batch.positions > 0))
+    assert sums["part_targets"].tolist() == [targets[:, :7].sum(), targets[:, 7:].sum(), 0]

@@ -41,9 +41,8 @@ def test_a_field_and_one_inside_a_built_in(capsys: pytest.CaptureFixture[str]) -
     assert "  default  required\n" in out
     assert explained(capsys, "train.adapter.rank") == explained(capsys, "lora.rank")
     assert explained(capsys, "adapter.rank") == explained(capsys, "lora.rank")
-    assert explained(capsys, "adamw.lr").startswith("lr: a field of adamw\n")
-    assert explained(capsys, "optimizer.lr").startswith("lr: a field of adamw, adafactor or sgd\n")
-    assert "\nlr: a field of muon\n" in explained(capsys, "optimizer.lr")
+    found = explained(capsys, "optimizer.lr")
+    assert [f"lr: a field of {word}\n" in found for word in ("adamw", "adafactor", "muon", "sgd")] == [True] * 4
     assert explained(capsys, "calibrate.agreement") == explained(capsys, "eval.calibrate.agreement")
     assert explained(capsys, "eval.calibrate.agreement").startswith("agreement: a field of eval.calibrate\n")
     assert explained(capsys, "holdout") == explained(capsys, "source.holdout")

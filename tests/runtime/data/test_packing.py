@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsl.values import Amount, Quantity
-from runtime.data.batches import batch, digest, rows_of
+from runtime.data.batches import batch, digest, held_by, rows_of, sources_of
 from runtime.data.fit import best_fit, first_fit
 from runtime.data.mixed import Mixed, Part, Phase
 from runtime.data.order import Order, make_order
@@ -368,3 +368,21 @@ def test_what_must_stay_whole_is_neither_split_nor_cut(tmp_path: Path, method: M
     with pytest.raises(UserError, match="a row has 100 tokens, more than a sequence of 99"):
         pack(order_of(stores), stores, method, 99, 2, place, long=long, whole=[0])
     pack(order_of(stores), stores, method, 100, 2, place, long=long, whole=[0])
+
+
+@pytest.mark.parametrize("method", ["none", "best_fit"])
+def test_what_a_batch_holds_and_of_which_source_each_token_is(tmp_path: Path, method: Method) -> None:
+    stores = [store_of(tmp_path / str(salt), list(range(2, 40)), salt) for salt in range(2)]
+    packing = pack(order_of(stores), stores, method, 64, 3, place)
+    for step in range(packing.updates):
+        made, pieces = batch(packing, stores, step), rows_of(packing, stores, step)
+        of = sources_of(packing, step)
+        assert of.shape == made.tokens.shape
+        for piece in pieces:
+            assert (of[piece.row, piece.column : piece.column + piece.length] == piece.source).all()
+        assert (sources_of(packing, step, slice(1, 3)) == of[1:3]).all()
+        held = held_by(packing, step)
+        assert held.examples == sum(piece.begin == 0 for piece in pieces)
+        assert held.tokens == np.count_nonzero(made.segments) == packing.tokens_by_update[step]
+        assert held.trained_tokens == np.count_nonzero(made.trained) == packing.trained_by_update[step]
+        assert held.pairs == sum(piece.length * (piece.length + 1) // 2 for piece in pieces)

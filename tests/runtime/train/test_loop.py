@@ -20,6 +20,7 @@ from runtime.train import telemetry
 from runtime.train.checkpoints import load_state, load_weights
 from runtime.train.committed import committed, weights_at
 from runtime.train.loop import Training, train
+from runtime.train.prepared import Prepared
 from runtime.train.telemetry import Row
 from tests.runtime.train.tiny import TinyBatches, same, training
 from tests.runtime.train.tiny import batch as tiny_batch
@@ -264,3 +265,71 @@ def test_tensorboard_has_each_update_once(tmp_path: Path) -> None:
     losses = [each["loss"] for each in values]
     assert {"gradient_norm", "tokens_per_second", "padding", "data_wait_seconds"} <= values[0].keys()
     assert losses == telemetry.read(tmp_path)["loss"].tolist()
+
+
+def spiking(update: int, updates: int) -> Training:
+    """The loss of one update is far above the others."""
+    chosen = training(updates)
+
+    def step(state: TrainState, frozen: Any, batch: Batch, denominator: Any) -> tuple[TrainState, Metrics]:
+        before = int(state.step)
+        state, metrics = chosen.step(state, frozen, batch, denominator)
+        return state, metrics._replace(loss=metrics.loss + 50.0) if before == update - 1 else metrics
+
+    return replace(chosen, step=step)
+
+
+def test_a_spike_is_said_with_its_rows_and_by_policy_stops(tmp_path: Path) -> None:
+    said: list[str] = []
+    warned, stopped = tmp_path / "warned", tmp_path / "stopped"
+    warned.mkdir()
+    train(spiking(26, 30), warned, {25}, lambda row, _: None, Event(), said.append)
+    (told,) = said
+    assert told.startswith("the loss jumped to 54.")
+    assert told.endswith("in update 26 of 30 of finetune; its batch is facts.jsonl:26, facts.jsonl:27")
+    assert weights_at(warned) == [25, 30]
+    stopped.mkdir()
+    with pytest.raises(UserError) as caught:
+        train(spiking(26, 30), stopped, {25}, lambda row, _: None, Event(), print, on_spike="stop")
+    assert caught.value.message == told
+    assert f"update 25 in {stopped} is the last good checkpoint" in caught.value.help
+    assert weights_at(stopped) == [25]
+
+
+class OfState(TinyBatches):
+    """Batches that are made from the state before the update."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__(ahead=False)
+        self.asked: list[tuple[int, int]] = []
+        self.stop_at = stop_at
+
+    def prepare(self, update: int, state: TrainState) -> Prepared:
+        self.asked.append((update, int(state.step)))
+        if update == self.stop_at:
+            raise Stopped
+        shift = int(np.argmax(np.asarray(state.parameters["embedding"])[:, 0]))
+        made = super().prepare(update, state)
+        return replace(made, batch=made.batch._replace(tokens=(made.batch.tokens + shift) % 64), told={"shift": shift})
+
+
+def test_batches_of_the_state_come_after_its_checkpoint_and_may_stop(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    batches = OfState()
+    run(whole, replace(training(UPDATES), batches=batches))
+    assert batches.asked == [(update, update - 1) for update in range(1, UPDATES + 1)]
+    assert telemetry.read(whole)["shift"].any()
+    with pytest.raises(Stopped):
+        run(broken, replace(training(UPDATES), batches=OfState(stop_at=4)))
+    assert sorted(committed(broken, "state")) == [2, 3]
+    assert run(broken, replace(training(UPDATES), batches=OfState())) == ["finetune goes on after update 3 of 6"]
+    assert same(outcome(broken), outcome(whole))
+
+
+def test_a_run_that_ended_at_an_earlier_point_goes_on_from_there(whole: Path, tmp_path: Path) -> None:
+    run(tmp_path, replace(training(UPDATES), updates=3, whole=False), keep=frozenset({2}))
+    assert weights_at(tmp_path) == [2, 3]
+    assert run(tmp_path) == ["finetune goes on after update 3 of 6"]
+    metrics = telemetry.read(tmp_path)
+    assert metrics["loss"].tolist() == telemetry.read(whole)["loss"].tolist()
+    assert same(*(load_weights(folder, 6, training(UPDATES).parameters) for folder in (tmp_path, whole)))

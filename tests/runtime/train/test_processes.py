@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from threading import Event
 
@@ -18,7 +19,7 @@ from tests.runtime.train.tiny import spread
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 2, reason="a mesh takes two devices: XLA_FLAGS was set otherwise")
 
-UPDATES = 60
+UPDATES = 200
 """More than are made while a stop or a kill is on its way."""
 
 
@@ -55,6 +56,8 @@ def test_one_killed_ends_all_and_what_it_damaged_is_passed_over(tmp_path: Path, 
     folder = tmp_path / "killed"
     started = start(2, folder, UPDATES, save_seconds=0.0)
     started.wait_for("10")
+    while len(committed(folder, "state")) < 2:
+        time.sleep(0.01)
     started.send(1, signal.SIGKILL)
     codes = started.codes(seconds=100)
     assert codes[1] == -signal.SIGKILL

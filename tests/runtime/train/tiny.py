@@ -127,7 +127,7 @@ def main(folder: str, updates: str, save_seconds: str, *keep: str) -> None:
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     place = place_from(os.environ)
-    with joined(place, stop):
+    with joined(place, stop, start_seconds=60):
         train(
             spread(int(updates)) if "JAX_NUM_PROCESSES" in os.environ else training(int(updates)),
             Path(folder),

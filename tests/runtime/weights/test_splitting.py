@@ -23,6 +23,8 @@ def _tokenizer(splitting: str, first: str | None = None) -> Tokenizer:
         ("gpt-2", ["1234", "Ġa", "'", "S", "Ċ", "Ċ", "b"]),  # whitespace leaves its last character to the next word
         ("smollm", ["1", "2", "3", "4", "Ġa", "'", "S", "Ċ", "Ċ", "b"]),  # digits one by one
         ("llama-bpe", ["123", "4", "Ġa", "'S", "ĊĊ", "b"]),  # digits by threes, line ends together
+        ("dbrx", ["123", "4", "Ġa", "'S", "ĊĊ", "b"]),
+        ("qwen2", ["1", "2", "3", "4", "Ġa", "'S", "ĊĊ", "b"]),  # digits one by one, line ends together
     ],
 )
 def test_each_rule_cuts_in_its_own_way(splitting: str, expected: list[str]) -> None:

