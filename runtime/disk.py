@@ -24,7 +24,7 @@ MARK = "done.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENOLCK)
 _NUMBER_IN_TEXT = re.compile(r"(?:[Ee]rrno |os_error_code=')(\d+)")
-_BLOCK = 1 << 20
+_BLOCK = 1 << 22
 _SYNCS = 32
 
 
@@ -51,6 +51,12 @@ def sync_tree(folder: Path) -> None:
         list(pool.map(sync, paths))
 
 
+def sync_folders(folder: Path) -> None:
+    """Brings the names of what is in `folder`, and in folders below it, to the disk."""
+    for place, _, _ in os.walk(folder):
+        sync(Path(place))
+
+
 def remove(folder: Path) -> None:
     """Removes a folder, its mark first."""
     (folder / MARK).unlink(missing_ok=True)
@@ -58,18 +64,21 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def contents(folder: Path, mine: Callable[[str], bool] = lambda name: True) -> Contents:
+def contents(folder: Path, mine: Callable[[str], bool] = lambda name: True, *, synced: bool = False) -> Contents:
     """What is in a folder, but for its mark and for folders inside it that have a mark and answer for themselves.
 
-    `mine` chooses among the files by their path in the folder.
+    `mine` chooses among the files by their path in the folder. `synced` brings them to the disk meanwhile: the
+    checksum reads what is still in memory.
     """
     paths: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not Path(place, name, MARK).exists())
         paths += (Path(place, name) for name in sorted(names))
     names = [name for path in paths if path != folder / MARK and mine(name := path.relative_to(folder).as_posix())]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a checksum leaves Python's lock to others
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(_SYNCS) as syncs:
+        on_disk = syncs.map(lambda name: sync(folder / name), names if synced else ())
         found = pool.map(lambda name: ((folder / name).stat().st_size, _checksum(folder / name)), names)
+        list(on_disk)
         return dict(zip(names, found, strict=True))
 
 
@@ -82,7 +91,6 @@ def damage(folder: Path, expected: Mapping[str, tuple[int, int]], *, checksums: 
 
     Sizes are compared, and checksums of small files; those of all files if asked.
     """
-
 
     def of_file(name: str) -> str | None:
         (size, checksum), path = expected[name], folder / name

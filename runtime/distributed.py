@@ -178,8 +178,10 @@ class Processes:
                     raise
 
 
-_ALONE = Processes()
-_current = _ALONE
+ALONE = Processes()
+"""This process, where it is the only one."""
+
+_current = ALONE
 
 
 def current() -> Processes:
@@ -206,7 +208,7 @@ def joined(
     """
     global _current
     if place is None:
-        yield _ALONE
+        yield ALONE
         return
     processes = _join(place, start_seconds)
     ended = Event()
@@ -216,6 +218,9 @@ def joined(
     try:
         yield processes
     except Stopped:
+        if not stop.is_set():  # another one's wish, which came before the watcher saw it
+            on_stop()
+            stop.set()
         _end(processes)
         raise
     except BaseException as error:
@@ -227,13 +232,14 @@ def joined(
         _end(processes)
     finally:
         ended.set()
-        _current = _ALONE
+        _current = ALONE
 
 
 def _join(place: Place, start_seconds: int) -> Processes:
     import jax
     from jax._src.distributed import global_state  # the only way to the key-value store, as in multihost_utils
 
+    _keep_output_clean()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
@@ -254,6 +260,14 @@ def _join(place: Place, start_seconds: int) -> Processes:
             "see that all of them run, and that this machine reaches the first one's address",
         ) from error
     return Processes(place.count, place.index, global_state.client)
+
+
+def _keep_output_clean() -> None:
+    """Has what libraries print, as Gloo does, go to standard error: a result may be piped into something."""
+    sys.stdout.flush()
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(ours, "w", buffering=1, encoding=sys.stdout.encoding)
 
 
 def _watch(processes: Processes, stop: Event, on_stop: Callable[[], None], ended: Event) -> None:

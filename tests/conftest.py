@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,3 +20,11 @@ os.environ["XDG_CACHE_HOME"] = _cache.name
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files with what is printed now")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Compiled programs of a file's tests go with it: all files' together would fill a small machine."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from compiler.program.cache import Cache, extend, prefill, rows_of, widened
+from compiler.program.cache import Cache, extend, prefill
 from compiler.program.compiled import compiled
 from compiler.program.config import DecoderConfig, Parameters, Precision
+from compiler.program.decoding import SEGMENT, State, decode, first, joined, taken, with_room
 from compiler.program.drawing import draw, row_keys
 
-SEGMENT = 32
-"""Tokens that are made before the host looks at who has ended."""
 CACHE_BYTES = 2 << 30
 """What keys and values of the rows that are decoded at once may take."""
 _PREFILL_TOKENS = 1 << 13  # read at once; activations take memory
@@ -113,19 +112,6 @@ def sample_batch(
     return [found[number] for number in range(len(prompts))]
 
 
-class _State(NamedTuple):
-    """What the device carries from token to token; a pytree. All but the cache is `[rows]`."""
-
-    cache: Cache
-    drawn: jax.Array
-    """int32: the newest token, which the cache doesn't hold yet."""
-    keys: jax.Array
-    temperatures: jax.Array
-    shares: jax.Array
-    left: jax.Array
-    """int32: tokens still to be made at most; 0 where the row has ended."""
-
-
 class _Batch:
     """Rows that are decoded together."""
 
@@ -158,8 +144,8 @@ class _Batch:
             steps = min(SEGMENT, int(left.max()))
             capacity = self._capacity(int(lengths[live].max()) + steps)
             if capacity > state.cache.keys.shape[-1]:
-                state = state._replace(cache=_widened(state.cache, capacity))
-            state, tokens, values = _decode(
+                state = state._replace(cache=with_room(state.cache, capacity))
+            state, tokens, values = decode(
                 self._config, self._parameters, state, self._stops, jnp.asarray(steps, dtype=jnp.int32), self._precision
             )
             after = on_host(state.left)
@@ -167,7 +153,7 @@ class _Batch:
             left, lengths = after, on_host(state.cache.lengths)
         return [made.whole() for made in self._made]
 
-    def _begun(self) -> _State:
+    def _begun(self) -> State:
         """Reads the prompts, each of several equal ones once, and draws the first tokens."""
         config, prompts = self._config, self._prompts
         unique = list(dict.fromkeys(tuple(prompt.ids) for prompt in prompts))
@@ -181,7 +167,7 @@ class _Batch:
         ends = [_end(config, prompt) - len(prompt.ids) for prompt in prompts]
         left = np.zeros(count, np.int32)
         left[: len(prompts)] = ends
-        state, values = _first(
+        state, values = first(
             logits,
             cache,
             rows,
@@ -222,16 +208,16 @@ class _Batch:
                 order += [-1] * (count - len(part))
                 parts.append((logits, cache))
         inverse = {index: place for place, index in enumerate(order) if index >= 0}
-        return _joined(parts, jnp.asarray([inverse[index] for index in range(len(unique))], dtype=jnp.int32))
+        return joined(parts, jnp.asarray([inverse[index] for index in range(len(unique))], dtype=jnp.int32))
 
     def _compacted(
-        self, state: _State, live: NDArray[np.intp], left: NDArray[np.int32], lengths: NDArray[np.int32]
-    ) -> tuple[_State, NDArray[np.int32], NDArray[np.int32]]:
+        self, state: State, live: NDArray[np.intp], left: NDArray[np.int32], lengths: NDArray[np.int32]
+    ) -> tuple[State, NDArray[np.int32], NDArray[np.int32]]:
         """The rows that go on, and some that have ended where there are too few of them."""
         ended = np.flatnonzero(left == 0)[: row_bucket(live.size) - live.size]
         kept = np.concatenate([live, ended])
         self._rows = [self._rows[int(row)] for row in live]
-        return _taken(state, jnp.asarray(kept.astype(np.int32))), left[kept], lengths[kept]
+        return taken(state, jnp.asarray(kept.astype(np.int32))), left[kept], lengths[kept]
 
     def _take(
         self,
@@ -269,96 +255,6 @@ class _Made:
 
     def whole(self) -> Continuation:
         return Continuation(tuple(self.ids), self.stopped, np.array(self.values, np.float32))
-
-
-@compiled()
-def _first(
-    logits: jax.Array,
-    cache: Cache,
-    rows: jax.Array,
-    keys: jax.Array,
-    temperatures: jax.Array,
-    shares: jax.Array,
-    left: jax.Array,
-    stops: jax.Array,
-) -> tuple[_State, jax.Array]:
-    """The state after each row's first token, and that token's log-probability; `rows` says which prompt is whose."""
-    own = rows_of(cache, rows)
-    drawn, values = draw(logits[rows], keys, own.lengths, temperatures, shares)
-    return _State(own, drawn, keys, temperatures, shares, _still(left, drawn, stops)), values
-
-
-@compiled(static=("config", "precision"), donate=("state",))
-def _decode(
-    config: DecoderConfig,
-    parameters: Parameters,
-    state: _State,
-    stops: jax.Array,
-    steps: jax.Array,
-    precision: Precision,
-) -> tuple[_State, jax.Array, jax.Array]:
-    """Up to `steps` tokens more of every row that goes on, until none does.
-
-    Returns:
-        The state; the tokens, int32 `[rows, SEGMENT]`, -1 where a row had ended; their log-probabilities, float32.
-    """
-    shape = (state.left.shape[0], SEGMENT)
-
-    def goes_on(carry: tuple[jax.Array, _State, jax.Array, jax.Array]) -> jax.Array:
-        return (carry[0] < steps) & jnp.any(carry[1].left > 0)
-
-    def advance(
-        carry: tuple[jax.Array, _State, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, _State, jax.Array, jax.Array]:
-        step, state, tokens, values = carry
-        live = state.left > 0
-        logits, cache = extend(config, parameters, state.cache, state.drawn, precision)
-        # Rows that have ended stay where they are: what they write over is never read again.
-        cache = cache._replace(lengths=jnp.where(live, cache.lengths, state.cache.lengths))
-        drawn, value = draw(logits, state.keys, cache.lengths, state.temperatures, state.shares)
-        left = jnp.where(live, _still(state.left, drawn, stops), 0)
-        tokens = jax.lax.dynamic_update_slice(tokens, jnp.where(live, drawn, -1)[:, None], (jnp.int32(0), step))
-        values = jax.lax.dynamic_update_slice(values, value[:, None], (jnp.int32(0), step))
-        after = state._replace(cache=cache, drawn=jnp.where(live, drawn, state.drawn), left=left)
-        return step + 1, after, tokens, values
-
-    start = (
-        jnp.zeros((), dtype=jnp.int32),
-        state,
-        jnp.full(shape, -1, dtype=jnp.int32),
-        jnp.zeros(shape, dtype=jnp.float32),
-    )
-    _, state, tokens, values = jax.lax.while_loop(goes_on, advance, start)
-    return state, tokens, values
-
-
-def _still(left: jax.Array, drawn: jax.Array, stops: jax.Array) -> jax.Array:
-    """How many tokens are left after this one: none after a stop token."""
-    return jnp.where(jnp.any(drawn[:, None] == stops, axis=-1), 0, jnp.maximum(left - 1, 0))
-
-
-@compiled()
-def _taken(state: _State, rows: jax.Array) -> _State:
-    rest = _State(state.cache, *(each[rows] for each in state[1:]))
-    return rest._replace(cache=rows_of(state.cache, rows))
-
-
-@compiled(static=("capacity",))
-def _widened(cache: Cache, capacity: int) -> Cache:
-    return widened(cache, capacity)
-
-
-@compiled()
-def _joined(parts: Sequence[tuple[jax.Array, Cache]], rows: jax.Array) -> tuple[jax.Array, Cache]:
-    """The rows with these numbers of several caches, counted through."""
-    capacity = max(cache.keys.shape[-1] for _, cache in parts)
-    caches = [widened(cache, capacity) for _, cache in parts]
-    whole = Cache(
-        jnp.concatenate([cache.keys for cache in caches], axis=1),
-        jnp.concatenate([cache.values for cache in caches], axis=1),
-        jnp.concatenate([cache.lengths for cache in caches]),
-    )
-    return jnp.concatenate([logits for logits, _ in parts])[rows], rows_of(whole, rows)
 
 
 def on_host(array: jax.Array) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,14 +15,25 @@ from typing import Any, Self
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from compiler.program.config import Parameters
 from compiler.program.optimizer import Optimizer
 from compiler.program.step import TrainState, initial_state
 from runtime.disk import disk_errors, require_room
-from runtime.distributed import Processes
+from runtime.distributed import ALONE, Processes
 from runtime.errors import UserError
-from runtime.train.committed import STATES, Part, committed, damage_in, mark, prune, remove_uncommitted, weights_at
+from runtime.train.committed import (
+    PARTS,
+    STATES,
+    Part,
+    committed,
+    damage_in,
+    mark,
+    prune,
+    remove_uncommitted,
+    weights_at,
+)
 from runtime.train.placement import state_shapes
 
 _MARGIN = 1 << 20
@@ -43,19 +53,17 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, wanted: AbstractSet[int], data: Mapping[str, str], processes: Processes = Processes()
+        self, folder: Path, wanted: AbstractSet[int], data: Mapping[str, str], processes: Processes = ALONE
     ) -> None:
         self.folder = folder
         self._processes = processes.branch("saves")
-        self._committing = processes.branch("commits")
+        self._committing: dict[Part, Processes] = {part: processes.branch(part) for part in PARTS}
+        self._pruning = processes.branch("prunes")
         self._wanted = wanted
         self._data = dict(data)
         self._quiet = _quiet()
         # One for each part: a checkpointer's second save would wait for its first.
-        self._checkpointers: dict[Part, ocp.AsyncCheckpointer] = {
-            "weights": _checkpointer("weights"),
-            "state": _checkpointer("state"),
-        }
+        self._checkpointers: dict[Part, ocp.AsyncCheckpointer] = {part: _checkpointer(part) for part in PARTS}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._under_way: Future[None] | None = None
 
@@ -123,20 +131,26 @@ class Checkpoints:
 
     def _commit(self, update: int, parts: list[Part], need: int) -> None:
         with disk_errors(self.folder, need):
-            failures = [error for part in parts if (error := _failure(self._checkpointers[part])) is not None]
-            try:
-                if failures:
-                    raise failures[0]
-                self._committing.together()  # the first process gives a checkpoint its name when all have written
-                for part in parts:
-                    mark(self.folder, part, update, self._data, self._committing, kept=update in self._wanted)
-            except BaseException:
-                if self._committing.count == 1:
+            with ThreadPoolExecutor(len(PARTS)) as pool:
+                failures = [error for error in pool.map(lambda part: self._commit_part(update, part), parts) if error]
+            if failures:
+                if self._pruning.count == 1:
                     remove_uncommitted(self.folder)  # gives the room back
-                raise
-            if self._committing.first:
+                raise failures[0]
+            if self._pruning.first:
                 prune(self.folder, self._wanted, update, STATES)
-            self._committing.together()  # nobody looks at what is there while it changes
+            self._pruning.together()  # nobody looks at what is there while it changes
+
+    def _commit_part(self, update: int, part: Part) -> Exception | None:
+        """Marks a part once it is written; what went wrong."""
+        processes = self._committing[part]
+        try:
+            self._checkpointers[part].wait_until_finished()
+            processes.together()  # the first process gives a checkpoint its name when all have written
+            mark(self.folder, part, update, self._data, processes, kept=update in self._wanted)
+        except Exception as error:
+            return error
+        return None
 
 
 def load_weights(folder: Path, update: int, abstract: Parameters) -> Parameters:
@@ -201,7 +215,17 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
+def _without_syncs() -> None:
+    """Has TensorStore leave it to `committed.mark` to bring files to the disk: while that sums them.
+
+    Orbax has no option for it.
+    """
+    context: dict[str, Any] = tensorstore_utils._DEFAULT_OCDBT_TS_CONTEXT  # pyright: ignore[reportPrivateUsage]
+    context["file_io_sync"] = False
+
+
 def _checkpointer(part: Part) -> ocp.AsyncCheckpointer:
+    _without_syncs()
     together = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=part)
     waiting = ocp.AsyncOptions(timeout_secs=_TIMEOUT_SECONDS)
     return ocp.AsyncCheckpointer(_handler(together), async_options=waiting, multiprocessing_options=together)
@@ -238,14 +262,6 @@ def _sharding(x: jax.ShapeDtypeStruct) -> jax.sharding.Sharding:
     return x.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
-def _failure(checkpointer: ocp.AsyncCheckpointer) -> Exception | None:
-    try:
-        checkpointer.wait_until_finished()
-    except Exception as error:
-        return error
-    return None
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Orbax from printing tracebacks of errors that it raises all the same.
@@ -266,7 +282,7 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        gc.collect()  # what nobody has asked for is told when it goes
+        levels["asyncio"] = logging.CRITICAL  # what nobody has asked for is told when it goes, at the very end
         raise
     finally:
         for name, logger in loggers.items():

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from pydantic import ValidationError
 
 from compiler.values import Frozen
-from runtime.disk import MARK, Contents, contents, damage, remove, sync, sync_tree, write_atomically
-from runtime.distributed import Processes
+from runtime.disk import MARK, Contents, contents, damage, remove, sync, sync_folders, write_atomically
+from runtime.distributed import ALONE, Processes
 from runtime.errors import UserError
 
 STATES = 2
@@ -23,7 +23,7 @@ STATES = 2
 Part: TypeAlias = Literal["weights", "state"]
 """`folder/PART/UPDATE/` is a checkpoint's folder."""
 
-_PARTS: tuple[Part, ...] = ("weights", "state")
+PARTS: tuple[Part, ...] = ("weights", "state")
 
 
 class Committed(Frozen):
@@ -50,15 +50,13 @@ def committed(folder: Path, part: Part) -> dict[int, Committed]:
     return found
 
 
-def mark(
-    folder: Path, part: Part, update: int, data: dict[str, str], processes: Processes, *, kept: bool
-) -> None:
+def mark(folder: Path, part: Part, update: int, data: dict[str, str], processes: Processes, *, kept: bool) -> None:
     """Makes a checkpoint count, all its files synced before. Each process answers for the files that it wrote."""
     path = folder / part / str(update)
-    own = contents(path, lambda name: _writer(name, processes.count) == processes.index)
+    own = contents(path, lambda name: _writer(name, processes.count) == processes.index, synced=True)
     files = {name: file for each in processes.gathered(own) for name, file in each.items()}
     if processes.first:
-        sync_tree(path)
+        sync_folders(path)
         whole = Committed(update=update, data=data, kept=kept, files=dict(sorted(files.items())))
         write_atomically(path / MARK, whole.model_dump_json(indent=1).encode())
         sync(path.parent)
@@ -106,7 +104,7 @@ def newest_point(folder: Path) -> int:
 
 
 def resume_point(
-    folder: Path, wanted: AbstractSet[int], say: Callable[[str], None], processes: Processes = Processes()
+    folder: Path, wanted: AbstractSet[int], say: Callable[[str], None], processes: Processes = ALONE
 ) -> int:
     """The newest update that training can go on from, 0 if it has to begin.
 
@@ -116,7 +114,7 @@ def resume_point(
     """
     processes.told(lambda: _tidy(folder, say))
     while newest := processes.told(lambda: max(_points(folder, wanted), default=0)):
-        for part in _PARTS:
+        for part in PARTS:
             found = processes.gathered(damage_in(folder, part, newest, processes))
             wrong = next((each for each in found if each is not None), None)
             if wrong is not None:
@@ -130,7 +128,7 @@ def resume_point(
 def _tidy(folder: Path, say: Callable[[str], None]) -> None:
     """Removes what isn't whole by the sizes of its files."""
     remove_uncommitted(folder)
-    for part in _PARTS:
+    for part in PARTS:
         for update, found in committed(folder, part).items():
             wrong = damage(folder / part / str(update), found.files, checksums=False)
             if wrong is not None:
@@ -154,7 +152,7 @@ def refuse_other_data(folder: Path, data: Mapping[str, str], name: str) -> None:
                 )
 
 
-def damage_in(folder: Path, part: Part, update: int, processes: Processes = Processes()) -> str | None:
+def damage_in(folder: Path, part: Part, update: int, processes: Processes = ALONE) -> str | None:
     """What is wrong with the bytes of a checkpoint, in words; None if nothing. Looks at this process's share of files:
     each n-th of the largest.
     """
@@ -168,7 +166,7 @@ def damage_in(folder: Path, part: Part, update: int, processes: Processes = Proc
 
 def remove_uncommitted(folder: Path) -> None:
     """Removes what a killed process, or a full disk, left half-written."""
-    for part in _PARTS:
+    for part in PARTS:
         whole = {str(update) for update in committed(folder, part)}
         for path in (folder / part).glob("*"):
             if path.is_dir() and path.name not in whole:

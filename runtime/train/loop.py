@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def _train(run: _Run, start: int) -> None:
                     checkpoints.save(update - 1, state, resumable=True)
                     checkpoints.wait()
                 raise
-            state, metrics = training.step(state, frozen, made.placed, np.int32(max(made.prepared.denominator, 1)))
+            state, metrics = training.step(state, frozen, made.placed, _scalar(made.prepared.denominator))
             dispatched = Dispatched(update, made.prepared, metrics, made.seconds, time.monotonic())
             made = None
             if training.batches.ahead and update < training.updates:
@@ -181,6 +182,11 @@ def _finish(run: _Run) -> None:
 
 def _silent(*_: object) -> None:
     """What the other processes say, the first one says."""
+
+
+def _scalar(denominator: int) -> Any:
+    """As NumPy has it: that is the same for all processes of a mesh."""
+    return np.int32(max(denominator, 1))
 
 
 @dataclass(frozen=True)

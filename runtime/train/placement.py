@@ -63,7 +63,7 @@ class Placement:
             return jax.make_array_from_callback(
                 (whole, *local.shape[1:]),
                 rows_sharding(self.mesh),
-                lambda index: between(*index[0].indices(whole)[:2]),
+                lambda index: between(*index[0].indices(whole)[:2]),  # type: ignore[index]
             )
 
         return jax.tree.map(placed, batch)
@@ -87,5 +87,6 @@ def state_shapes(optimizer: Optimizer, parameters: Parameters) -> TrainState:
     sharding = jax.tree.leaves(parameters)[0].sharding
     shapes = jax.eval_shape(lambda given: initial_state(optimizer, given), parameters)
     if isinstance(sharding, jax.sharding.NamedSharding):
+        assert isinstance(sharding.mesh, Mesh)
         return state_sharded(shapes, sharding.mesh)._replace(parameters=parameters)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)

@@ -33,9 +33,14 @@ class Prepared:
 class Batches(Protocol):
     """The batches of a stage, by update from 1."""
 
-    ahead: bool
-    """Whether a batch can be made while the update before is under way. If not, it is asked for after that update's
-    checkpoint and after a look at whether to stop; it may raise `Stopped` itself, then the state before it is saved."""
+    @property
+    def ahead(self) -> bool:
+        """Whether a batch can be made while the update before is under way.
+
+        If not, it is asked for after that update's checkpoint and after a look at whether to stop; it may raise
+        `Stopped` itself: then the state before it is saved.
+        """
+        ...
 
     def prepare(self, update: int, state: TrainState) -> Prepared:
         """The batch of an update. Deterministic: a resumed run reads on from any update.

@@ -44,7 +44,8 @@ class Spikes:
             value: float = getattr(row, name)
             usual = _usual(values, LEAST[name])
             if usual is not None and value > usual[1] and found is None:
-                found = f"{_NAMES[name]} jumped to {value:.4g} (the median of {len(values)} updates before is {usual[0]:.4g})"
+                before = f"the median of {len(values)} updates before is {usual[0]:.4g}"
+                found = f"{_NAMES[name]} jumped to {value:.4g} ({before})"
             values.append(value)
         told, self._within = (None if self._within else found), found is not None
         return told

@@ -62,7 +62,7 @@ def test_place_is_what_the_launcher_says(environment: dict[str, str], place: Pla
     ],
 )
 def test_half_a_place_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="where this process stands|numbers begin at 0"):
+    with pytest.raises(UserError, match=r"where this process stands|numbers begin at 0"):
         place_from(environment)
 
 

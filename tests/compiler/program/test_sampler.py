@@ -13,8 +13,9 @@ import pytest
 
 from compiler.program.cache import extend, prefill
 from compiler.program.decoder import create, parameters_of
+from compiler.program.decoding import SEGMENT
 from compiler.program.drawing import draw, row_keys
-from compiler.program.sampler import SEGMENT, Continuation, Prompt, bucket, sample, sample_batch
+from compiler.program.sampler import Continuation, Prompt, bucket, sample, sample_batch
 from runtime.weights import pretrained
 from runtime.weights.location import resolve
 from tests.compiler.program.small import SMALL
@@ -30,8 +31,8 @@ def _logits(tokens: list[int]) -> np.ndarray:
     return np.asarray(DECODER(ids, jnp.ones_like(ids), positions)[0, -1] @ DECODER.output_matrix().T)
 
 
-def _sample(**settings: object) -> list[int]:
-    defaults = {"tokens": 12, "temperature": 1.0, "seed": 0, "stops": ()}
+def _sample(**settings: Any) -> list[int]:
+    defaults: dict[str, Any] = {"tokens": 12, "temperature": 1.0, "seed": 0, "stops": ()}
     return list(sample(SMALL, PARAMETERS, PROMPT, **defaults | settings))
 
 

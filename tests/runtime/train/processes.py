@@ -25,7 +25,8 @@ class Started:
         """Returns when the first one has said a line that begins so."""
         until = time.monotonic() + seconds
         while not any(each.startswith(line) for each in self.logs[0].read_text().splitlines()):
-            assert time.monotonic() < until and self.processes[0].poll() is None, self.logs[0].read_text()
+            assert time.monotonic() < until, self.logs[0].read_text()
+            assert self.processes[0].poll() is None, self.logs[0].read_text()
             time.sleep(0.01)
 
     def send(self, index: int, number: signal.Signals) -> None:
@@ -45,9 +46,7 @@ class Started:
         return "\n".join(log.read_text() for log in self.logs)
 
 
-def start(
-    count: int, folder: Path, updates: int, keep: Sequence[int] = (), *, save_seconds: float = 1e9
-) -> Started:
+def start(count: int, folder: Path, updates: int, keep: Sequence[int] = (), *, save_seconds: float = 1e9) -> Started:
     """So many processes with a device each.
 
     A single one reads programs compiled before from beside the folder. Several don't: on a CPU, programs in which
@@ -72,8 +71,12 @@ def start(
             processes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.runtime.train.tiny", *arguments],
-                    cwd=ROOT, env=environment | {"JAX_PROCESS_ID": str(index)}, stdout=file, stderr=file, text=True,
-                )  # fmt: skip
+                    cwd=ROOT,
+                    env=environment | {"JAX_PROCESS_ID": str(index)},
+                    stdout=file,
+                    stderr=file,
+                    text=True,
+                )
             )
     return Started(processes, logs)
 

@@ -79,11 +79,13 @@ def test_a_spike_is_told_once_and_ordinary_noise_never() -> None:
     for update in range(1, 1001):
         assert spikes.add(row(update, chance.gauss(3.0 - update / 1000, 0.2), chance.lognormvariate(0, 0.3))) is None
     told = spikes.add(row(1001, loss=9.0))
-    assert told is not None and told.startswith("the loss jumped to 9 (the median of 64 updates before is 1.99")
+    assert told is not None
+    assert told.startswith("the loss jumped to 9 (the median of 64 updates before is 1.99")
     assert spikes.add(row(1002, loss=9.0)) is None
     assert spikes.add(row(1003, loss=2.0)) is None
     told = spikes.add(row(1004, loss=2.0, norm=50.0))
-    assert told is not None and told.startswith("the gradient's norm jumped to 50")
+    assert told is not None
+    assert told.startswith("the gradient's norm jumped to 50")
 
 
 def test_the_first_updates_are_no_spikes() -> None:
