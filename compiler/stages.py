@@ -159,25 +159,23 @@ Reward: TypeAlias = Annotated[JudgeReward | PatternReward | PlugInReward | SumRe
 SumReward.model_rebuild()
 
 
-def asked_by(reward: Reward) -> Iterator[Asked]:
-    """The models that a reward asks."""
+def judges_of(reward: Reward) -> Iterator[JudgeReward]:
+    """The judges of a reward, or of all that it adds up."""
     match reward:
-        case JudgeReward(model=model):
-            yield model
+        case JudgeReward():
+            yield reward
         case SumReward(terms=terms):
             for _, term in terms:
-                yield from asked_by(term)
+                yield from judges_of(term)
         case _:
             return
+
+
+def asked_by(reward: Reward) -> Iterator[Asked]:
+    """The models that a reward asks."""
+    return (judge.model for judge in judges_of(reward))
 
 
 def prompts_of(reward: Reward) -> Iterator[str]:
     """The locations of the files with what its judges are asked."""
-    match reward:
-        case JudgeReward(prompt=prompt):
-            yield prompt
-        case SumReward(terms=terms):
-            for _, term in terms:
-                yield from prompts_of(term)
-        case _:
-            return
+    return (judge.prompt for judge in judges_of(reward))

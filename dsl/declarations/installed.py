@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from dsl.declarations.base import Written
+from dsl.declarations.entry_points import Offer, offered
 from dsl.declarations.plug_ins import PlugIn, mistakes
 from dsl.declarations.transforms import TRANSFORMS, Transform
 
@@ -18,19 +18,6 @@ GROUP = "mixc.transforms"
 """The group of entry points under which a package names its transforms."""
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """An entry point: `word` is what a spec writes, `target` the class as MODULE:CLASS."""
-
-    word: str
-    package: str
-    version: str
-    target: str
-
-    def __str__(self) -> str:
-        return f"'{self.word}' of {self.package} {self.version}"
 
 
 class PlugInError(Exception):
@@ -90,15 +77,7 @@ def mistake(word: str) -> PlugInError | None:
 @cache
 def offers() -> dict[str, tuple[Offer, ...]]:
     """What installed packages offer, by word; nothing is imported."""
-    from importlib.metadata import entry_points  # not needed without a plug-in, and slow to import
-
-    found: dict[str, set[Offer]] = {}
-    for entry in entry_points(group=GROUP):
-        package = entry.dist.name if entry.dist else None
-        version = entry.dist.version if entry.dist else None
-        offer = Offer(entry.name, str(package or "a package"), str(version or "without a version"), entry.value)
-        found.setdefault(entry.name, set()).add(offer)
-    return {word: tuple(sorted(found[word], key=lambda one: (one.package, one.target))) for word in sorted(found)}
+    return offered(GROUP)
 
 
 def offer_of(model: type[PlugIn]) -> Offer:

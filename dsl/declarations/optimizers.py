@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dsl.declarations.base import Written, declared
 from dsl.declarations.shapes import AnyOf, Measured, OneOf, Record, Typed
@@ -91,55 +91,45 @@ class SGD(Written):
 WARMUP = AnyOf((Typed("percent", 0, 1), Measured(("steps", "tokens"))))
 
 
-class Cosine(Written):
-    """Linear warm-up, then half a cosine down to `final`."""
+def _warmup() -> Any:
+    return declared("computation", WARMUP, "How long the learning rate rises.", default=Fraction(0))
 
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
-    final: Fraction = declared(
+
+def _final() -> Any:
+    return declared(
         "computation",
         Typed("percent", 0, 1),
         "The learning rate at the end, as a share of the peak.",
         default=Fraction(0),
     )
+
+
+class Cosine(Written):
+    """Linear warm-up, then half a cosine down to `final`."""
+
+    warmup: Fraction | Quantity = _warmup()
+    final: Fraction = _final()
 
 
 class Linear(Written):
     """Linear warm-up, then linearly down to `final`."""
 
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
-    final: Fraction = declared(
-        "computation",
-        Typed("percent", 0, 1),
-        "The learning rate at the end, as a share of the peak.",
-        default=Fraction(0),
-    )
+    warmup: Fraction | Quantity = _warmup()
+    final: Fraction = _final()
 
 
 class Constant(Written):
     """Linear warm-up, then the peak to the end."""
 
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
+    warmup: Fraction | Quantity = _warmup()
 
 
 class WSD(Written):
     """Linear warm-up, then the peak, then linearly down to `final` at the end (Hu et al. 2024)."""
 
-    warmup: Fraction | Quantity = declared(
-        "computation", WARMUP, "How long the learning rate rises.", default=Fraction(0)
-    )
+    warmup: Fraction | Quantity = _warmup()
     decay: Fraction | Quantity = declared("computation", WARMUP, "How long the learning rate falls, at the end.")
-    final: Fraction = declared(
-        "computation",
-        Typed("percent", 0, 1),
-        "The learning rate at the end, as a share of the peak.",
-        default=Fraction(0),
-    )
+    final: Fraction = _final()
 
 
 OptimizerBuiltIn: TypeAlias = AdamW | Adafactor | Muon | SGD

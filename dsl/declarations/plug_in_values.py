@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dsl.declarations.entry_points import version_with
 from dsl.declarations.installed import offer_of
 from dsl.declarations.plug_ins import PlugIn
 from dsl.declarations.shapes import ListOf, Shape, Typed
@@ -16,15 +15,8 @@ from dsl.values import Range
 
 
 def version_of(model: type[PlugIn]) -> str:
-    """The version of the package, and the start of the SHA-256 of the module that is run: who works on a plug-in has
-    no stale rows. What that module imports counts by the package's version alone."""
-    version, module = offer_of(model).version, model.runs.partition(":")[0]
-    try:
-        spec = find_spec(module)
-        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
-    except (ImportError, ValueError, OSError):
-        source = b""  # it fails when it is run, which tells the reason
-    return f"{version}+{hashlib.sha256(source).hexdigest()[:16]}"
+    """The version of the package and of the module that is run."""
+    return version_with(offer_of(model), model.runs.partition(":")[0])
 
 
 def to_json(transform: PlugIn, located: Callable[[str], str]) -> tuple[dict[str, Any], tuple[str, ...]]:

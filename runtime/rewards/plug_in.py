@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import Any, cast
 
 from compiler.stages import PlugInReward
-from dsl.declarations.reward_plug_ins import RewardOffer, reward_offers, version_of
+from dsl.declarations.entry_points import Offer
+from dsl.declarations.reward_plug_ins import reward_offers, version_of
 from runtime.errors import UserError
 from runtime.rewards.answered import Answered, Worth
 
@@ -49,7 +50,7 @@ def plugged_in(answers: Sequence[Answered], reward: PlugInReward) -> list[Worth]
     return [_worth(value, answered, reward) for value, answered in zip(values, answers, strict=True)]
 
 
-def _offered(reward: PlugInReward) -> RewardOffer:
+def _offered(reward: PlugInReward) -> Offer:
     offers = list(reward_offers().get(reward.plug_in, ()))
     if not offers:
         raise UserError(

@@ -16,7 +16,7 @@ from compiler.stages import DPO, GRPO, SGD, Adafactor, AdamW, Adapter, Muon, Pat
 from compiler.steps import Order, Pack, Read, Respond, Result, Tokenize, Train, Weights
 from compiler.values import END, Measure, ModelPoint, Moment
 from dsl.declarations import reward_plug_ins
-from dsl.declarations.reward_plug_ins import RewardOffer
+from dsl.declarations.entry_points import Offer
 from dsl.resolve import load
 
 SPEC = """\
@@ -216,7 +216,7 @@ def test_a_judge_may_be_a_model_that_is_trained(tmp_path: Path) -> None:
 
 
 def test_verify_is_a_plug_in_where_one_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer = RewardOffer("exact", "mixc-exact", "1.2", "json:loads")
+    offer = Offer("exact", "mixc-exact", "1.2", "json:loads")
     monkeypatch.setattr("compiler.passes.rewards.reward_offers", lambda: {"exact": (offer,)})
     named = ('"(?i)please"', "exact")
     ((_, step),) = trains(planned(tmp_path, "base |> reinforce(data=asks, reward=polite)", named))
