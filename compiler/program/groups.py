@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ def leaves(tree: Parameters, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple
 
 def mapped(tree: Parameters, function: Callable[[tuple[str, ...]], Any]) -> Parameters:
     """The same dictionaries with what `function` gives for the path of each leaf."""
-    return _tree((path, function(path)) for path, _ in leaves(tree))
+    return tree_of((path, function(path)) for path, _ in leaves(tree))
 
 
 def group_of(groups: Sequence[Group], path: tuple[str, ...]) -> int | None:
@@ -48,7 +48,7 @@ def split(parameters: Parameters, groups: Sequence[Group]) -> tuple[Parameters, 
     for path, leaf in leaves(parameters):
         number = group_of(groups, path)
         parts[number is not None and is_frozen(groups[number])].append((path, leaf))
-    return _tree(parts[0]), _tree(parts[1])
+    return tree_of(parts[0]), tree_of(parts[1])
 
 
 def idle(parameters: Parameters, groups: Sequence[Group]) -> list[Group]:
@@ -57,7 +57,8 @@ def idle(parameters: Parameters, groups: Sequence[Group]) -> list[Group]:
     return [group for number, group in enumerate(groups) if number not in used]
 
 
-def _tree(parts: Iterator[tuple[tuple[str, ...], Any]] | Sequence[tuple[tuple[str, ...], Any]]) -> Parameters:
+def tree_of(parts: Iterable[tuple[tuple[str, ...], Any]]) -> Parameters:
+    """The inverse of `leaves`."""
     tree: Parameters = {}
     for path, leaf in parts:
         holder = tree

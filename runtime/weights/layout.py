@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from compiler.program.config import DecoderConfig, Parameters
+from compiler.program.groups import tree_of
 from runtime.errors import UserError
 
 Tensor: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"
@@ -79,13 +80,7 @@ def stack(config: DecoderConfig, tensor: Callable[[str], Tensor]) -> Parameters:
     Raises:
         UserError: a tensor has another shape than the configuration says.
     """
-    parameters: Parameters = {}
-    for entry in table(config):
-        holder = parameters
-        for module in entry.path[:-1]:
-            holder = holder.setdefault(module, {})
-        holder[entry.path[-1]] = _read(config, entry, tensor)
-    return parameters
+    return tree_of((entry.path, _read(config, entry, tensor)) for entry in table(config))
 
 
 def unstack(config: DecoderConfig, parameters: Parameters) -> Iterator[tuple[str, Tensor]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import jax
 import numpy as np
 
 from compiler.program.config import DecoderConfig, Parameters
+from compiler.program.groups import leaves, tree_of
 from runtime.weights.layout import Entry, Tensor, check_shape, names, table
 from runtime.weights.tensors import Tensors
 
@@ -27,14 +25,8 @@ def place(config: DecoderConfig, tensors: Tensors, abstract: Parameters) -> Para
     Raises:
         UserError: a tensor has another shape than the configuration says.
     """
-    parameters: Parameters = {}
-    for entry in table(config):
-        holder = parameters
-        for module in entry.path[:-1]:
-            holder = holder.setdefault(module, {})
-        wanted: Any = functools.reduce(dict.__getitem__, entry.path, abstract)
-        holder[entry.path[-1]] = jax.block_until_ready(_placed(config, entry, tensors, wanted))
-    return parameters
+    wanted = dict(leaves(abstract))
+    return tree_of((entry.path, _placed(config, entry, tensors, wanted[entry.path])) for entry in table(config))
 
 
 def _placed(config: DecoderConfig, entry: Entry, tensors: Tensors, wanted: jax.ShapeDtypeStruct) -> jax.Array:
@@ -50,7 +42,7 @@ def _placed(config: DecoderConfig, entry: Entry, tensors: Tensors, wanted: jax.S
         return read[spans]
 
     assert wanted.sharding is not None
-    return jax.make_array_from_callback(wanted.shape, wanted.sharding, share)
+    return jax.block_until_ready(jax.make_array_from_callback(wanted.shape, wanted.sharding, share))
 
 
 def _share(entry: Entry, tensors: Tensors, index: list[slice]) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers
+
+from runtime.weights.splitting import add_whole
 
 _SPACE = "▁"  # LOWER ONE EIGHTH BLOCK, which stands for a space
 
@@ -45,12 +47,7 @@ def sentencepiece_tokenizer(
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), replace]) if space_before else replace
     steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if space_before else steps)
-    tokenizer.add_special_tokens([AddedToken(piece, special=True, normalized=False) for piece in special])
-    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in added])
-    if first is not None:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A", pair=f"{first} $A {first} $B", special_tokens=[(first, vocabulary[first])]
-        )
+    add_whole(tokenizer, special, added, first)
     return tokenizer
 
 

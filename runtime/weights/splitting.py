@@ -82,13 +82,24 @@ def byte_level_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     if splitting == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
+    add_whole(tokenizer, special, added, first)
+    return tokenizer
+
+
+def add_whole(tokenizer: Tokenizer, special: Sequence[str], added: Sequence[str], first: str | None) -> None:
+    """Has a tokenizer find some tokens of its vocabulary whole, and put one before every document.
+
+    Args:
+        special: tokens recognised whole in text and left out when decoding without special tokens.
+        added: tokens recognised whole in text that are text.
+        first: the token put before every document, if any.
+    """
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in added])
     if first is not None:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{first} $A", pair=f"{first} $A {first} $B", special_tokens=[(first, vocabulary[first])]
+            single=f"{first} $A", pair=f"{first} $A {first} $B", special_tokens=[(first, tokenizer.token_to_id(first))]
         )
-    return tokenizer
 
 
 def _pair(merge: str) -> tuple[str, str]:
