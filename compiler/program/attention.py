@@ -42,15 +42,13 @@ def attention(
     Returns:
         `[rows, length, heads, head_size]` in the dtype of `query`; the softmax is float32.
     """
-    scaling = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = Scores(query.shape[-1] ** -0.5 if scale is None else scale, softcap, window)
     kernel = execution.kernel if expresses(execution.kernel, softcap, window) else "xla"
 
     def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
         if kernel == "xla":
-            return blocked_attention(query, key, value, segments, Scores(scaling, softcap, window))
-        return fused_attention(
-            kernel, query, key, value, segments, scaling, softcap, window, interpreted=execution.interpreted
-        )
+            return blocked_attention(query, key, value, segments, scores)
+        return fused_attention(kernel, query, key, value, segments, scores, interpreted=execution.interpreted)
 
     if execution.mesh is None:
         return local(query, key, value, segments)
@@ -65,43 +63,6 @@ def attention(
     # Pallas's calls don't say over which axes their results vary.
     spread_out = cast(Any, jax.shard_map)(local, mesh=execution.mesh, check_vma=False, **over)
     return cast(jax.Array, spread_out(query, key, value, segments))
-
-
-def masked_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    visible: jax.Array,
-    *,
-    scale: float | None = None,
-    softcap: float | None = None,
-) -> jax.Array:
-    """Softmax attention under a mask, for any number of queries and keys.
-
-    Args:
-        query: `[rows, queries, heads, head_size]`.
-        key, value: `[rows, keys, key_value_heads, head_size]`.
-        visible: bool `[rows, queries, keys]`; each query must see at least one key.
-        scale, softcap: see `attention`.
-
-    Returns:
-        `[rows, queries, heads, head_size]` in the dtype of `query`.
-    """
-    rows, queries, heads, head_size = query.shape
-    keys, key_value_heads = key.shape[1:3]
-    grouped = (rows, key_value_heads, heads // key_value_heads, queries)
-    # The query heads of a key-value head lie one below the other: one matrix product for all of them.
-    stacked = query.reshape(rows, queries, *grouped[1:3], head_size).transpose(0, 2, 3, 1, 4)
-    stacked = stacked.reshape(rows, key_value_heads, -1, head_size)
-    highest = jax.lax.Precision.HIGHEST
-    scores = jnp.einsum("bkqd,bskd->bkqs", stacked, key, precision=highest, preferred_element_type=jnp.float32)
-    scores = scores.reshape(*grouped, keys) * (head_size**-0.5 if scale is None else scale)
-    if softcap is not None:
-        scores = softcapped(scores, softcap)
-    weights = jax.nn.softmax(jnp.where(visible[:, None, None], scores, -jnp.inf), axis=-1).astype(value.dtype)
-    weights = weights.reshape(rows, key_value_heads, -1, keys)
-    mixed = jnp.einsum("bkqs,bskd->bkqd", weights, value, precision=highest).reshape(*grouped, head_size)
-    return mixed.transpose(0, 3, 1, 2, 4).reshape(query.shape)
 
 
 def softcapped(x: jax.Array, cap: float) -> jax.Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from compiler.program.execution import ATTENTION
+from compiler.program.products import product
 
 _SMALLEST_BLOCK = 64  # queries; smaller ones make the matrix products too small to be fast
 _MOST_BLOCKS = 8  # so that compile time doesn't grow with the length
@@ -65,7 +66,7 @@ def _forward(
         largest = jnp.max(logits, axis=-1, keepdims=True)
         weights = jnp.exp(logits - largest)
         total = jnp.sum(weights, axis=-1, keepdims=True)
-        mixed = _product("bkqs,bksd->bkqd", weights.astype(value.dtype), values[:, :, block.first : block.end])
+        mixed = product("bkqs,bksd->bkqd", weights.astype(value.dtype), values[:, :, block.first : block.end])
         results.append(_unstacked(mixed / total, queries.shape[2]))
         normalisers.append(_unstacked(largest + jnp.log(total), queries.shape[2]))
     result = _ungrouped(jnp.concatenate(results, axis=3)).astype(query.dtype)
@@ -92,13 +93,13 @@ def _backward(
         logits, bend = _scores(own, keys[:, :, seen], segments, block, scores)
         weights = jnp.exp(logits - _rows(normalisers, block))
         values_gradient = values_gradient.at[:, :, seen].add(
-            _product("bkqs,bkqd->bksd", weights.astype(value.dtype), slope)
+            product("bkqs,bkqd->bksd", weights.astype(value.dtype), slope)
         )
-        raised = _product("bkqd,bksd->bkqs", slope, values[:, :, seen]) - _rows(alongs, block)
+        raised = product("bkqd,bksd->bkqs", slope, values[:, :, seen]) - _rows(alongs, block)
         of_logits = weights * raised if bend is None else weights * raised * bend
         of_scores = (of_logits * scores.scale).astype(query.dtype)
-        keys_gradient = keys_gradient.at[:, :, seen].add(_product("bkqs,bkqd->bksd", of_scores, own))
-        of_queries = _product("bkqs,bksd->bkqd", of_scores, keys[:, :, seen])
+        keys_gradient = keys_gradient.at[:, :, seen].add(product("bkqs,bkqd->bksd", of_scores, own))
+        of_queries = product("bkqs,bksd->bkqd", of_scores, keys[:, :, seen])
         queries_gradient.append(_unstacked(of_queries, queries.shape[2]))
     return (
         _ungrouped(jnp.concatenate(queries_gradient, axis=3)).astype(query.dtype),
@@ -132,7 +133,7 @@ def _scores(
 
     With a soft cap also its derivative.
     """
-    raw = _product("bkqd,bksd->bkqs", queries, keys) * scores.scale
+    raw = product("bkqd,bksd->bkqs", queries, keys) * scores.scale
     bend = None
     if scores.softcap is not None:
         raw = scores.softcap * jnp.tanh(raw / scores.softcap)
@@ -167,7 +168,3 @@ def _rows(x: jax.Array, block: _Block) -> jax.Array:
 def _unstacked(x: jax.Array, group: int) -> jax.Array:
     """`[rows, key_value_heads, group * queries, n]` to `[rows, key_value_heads, group, queries, n]`."""
     return x.reshape(*x.shape[:2], group, -1, x.shape[-1])
-
-
-def _product(indices: str, left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.einsum(indices, left, right, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)

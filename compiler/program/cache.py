@@ -22,6 +22,7 @@ from compiler.program.decoder import (
     windowed_flags,
 )
 from compiler.program.execution import ONE_DEVICE, Execution
+from compiler.program.products import product
 from compiler.program.sharding import gathered
 
 
@@ -148,11 +149,11 @@ def _attended(
     """Attention of one token a row, `query [rows, 1, heads, head_size]`, over a layer's cache; the same shape."""
     rows, _, heads, head_size = query.shape
     grouped = query.reshape(rows, keys.shape[1], -1, head_size)
-    highest = jax.lax.Precision.HIGHEST
-    scores = jnp.einsum("bkgd,bkds->bkgs", grouped, keys, precision=highest, preferred_element_type=jnp.float32)
-    scores = scores * scale if softcap is None else softcapped(scores * scale, softcap)
+    scores = product("bkgd,bkds->bkgs", grouped, keys) * scale
+    if softcap is not None:
+        scores = softcapped(scores, softcap)
     weights = jax.nn.softmax(jnp.where(visible[:, :, None], scores, -jnp.inf), axis=-1).astype(values.dtype)
-    mixed = jnp.einsum("bkgs,bksd->bkgd", weights, values, precision=highest)
+    mixed = jnp.einsum("bkgs,bksd->bkgd", weights, values, precision=jax.lax.Precision.HIGHEST)
     return mixed.reshape(rows, 1, heads, head_size)
 
 

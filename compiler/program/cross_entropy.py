@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from compiler.program.attention import softcapped
+from compiler.program.products import product
 from compiler.program.vocabulary import highest, logits_at, own_places, summed
 
 
@@ -125,7 +126,7 @@ def _computed(
 
     def work(total: jax.Array | None, part: _Part) -> tuple[jax.Array | None, tuple[jax.Array, jax.Array | None]]:
         states, chosen, weight = (x.reshape(-1, *x.shape[2:]) for x in part)
-        logits = _product("th,vh->tv", states, matrix)
+        logits = product("th,vh->tv", states, matrix)
         if softcap is not None:
             logits = softcapped(logits, softcap)
         largest = highest(jnp.max(logits, axis=-1, keepdims=True), axis)
@@ -141,11 +142,11 @@ def _computed(
         if softcap is not None:
             slope = slope * (1 - (logits / softcap) ** 2)  # the derivative of cap * tanh(x / cap)
         slope = slope.astype(hidden.dtype)
-        of_states = _product("tv,vh->th", slope, matrix).astype(hidden.dtype).reshape(part.states.shape)
+        of_states = product("tv,vh->th", slope, matrix).astype(hidden.dtype).reshape(part.states.shape)
         if total is not None:
             # XLA's CPU products are a third faster so than with the vocabulary first.
             upright = jax.lax.optimization_barrier(states.T)
-            total = total + _product("ht,tv->hv", upright, slope)
+            total = total + product("ht,tv->hv", upright, slope)
         return total, (values.reshape(part.targets.shape), of_states)
 
     def skip(total: jax.Array | None, part: _Part) -> tuple[jax.Array | None, tuple[jax.Array, jax.Array | None]]:
@@ -160,7 +161,3 @@ def _computed(
     values = whole(values)
     told = jnp.sum(values * weights), values
     return told, (whole(of_states) if of_hidden else None, None if total is None else total.T)
-
-
-def _product(indices: str, left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.einsum(indices, left, right, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)

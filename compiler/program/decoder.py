@@ -24,6 +24,7 @@ from compiler.program.config import (
 )
 from compiler.program.execution import ONE_DEVICE, Execution
 from compiler.program.linear import Adapted, Linear, dropout_keys, normal
+from compiler.program.products import product
 from compiler.program.sharding import gathered
 from compiler.program.spread import looked_up
 
@@ -173,9 +174,7 @@ class Decoder(nnx.Module):
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Float32 `[..., vocabulary]` of final hidden states `[..., hidden]`, whose dtype is that of the product."""
-        matrix = self.output_matrix().astype(hidden.dtype)
-        highest = jax.lax.Precision.HIGHEST
-        raw = jnp.einsum("...h,vh->...v", hidden, matrix, precision=highest, preferred_element_type=jnp.float32)
+        raw = product("...h,vh->...v", hidden, self.output_matrix().astype(hidden.dtype))
         return raw if self.config.final_softcap is None else softcapped(raw, self.config.final_softcap)
 
 

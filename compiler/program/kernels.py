@@ -10,6 +10,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from compiler.program.blocked import Scores
 from compiler.program.execution import ATTENTION, Kernel
 
 _LANES = 128  # of a TPU's registers: lengths are filled up to a multiple
@@ -35,32 +36,23 @@ def fused_attention(
     key: jax.Array,
     value: jax.Array,
     segments: jax.Array,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
+    scores: Scores,
     interpreted: bool,
 ) -> jax.Array:
-    """Attention by a kernel that `expresses` it; arguments and result as in `attention.attention`."""
+    """Attention by a kernel that `expresses` it; arguments and result as in `blocked.blocked_attention`."""
     match kernel:
         case "splash":
-            return _splash(query, key, value, segments, scale, softcap, window, interpreted)
+            return _splash(query, key, value, segments, scores, interpreted)
         case "pallas":
-            return _pallas(query, key, value, segments, scale, interpreted)
+            return _pallas(query, key, value, segments, scores, interpreted)
         case "cudnn":
-            return _cudnn(query, key, value, segments, scale, window)
+            return _cudnn(query, key, value, segments, scores)
         case "xla":
             raise AssertionError("plain attention is no kernel")
 
 
 def _splash(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    segments: jax.Array,
-    scale: float,
-    softcap: float | None,
-    window: int | None,
-    interpreted: bool,
+    query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scores: Scores, interpreted: bool
 ) -> jax.Array:
     """Splash attention of TPU: blocks that causality or the window masks whole are never visited."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
@@ -68,10 +60,10 @@ def _splash(
 
     length, heads = query.shape[1:3]
     filled = -(-length // _LANES) * _LANES
-    if window is None:
+    if scores.window is None:
         mask: Any = masks.CausalMask((filled, filled))
     else:
-        mask = masks.LocalMask((filled, filled), (window - 1, 0), offset=0)
+        mask = masks.LocalMask((filled, filled), (scores.window - 1, 0), offset=0)
     block = math.gcd(filled, _LARGEST_BLOCK)
     sizes = splash.BlockSizes(
         block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block
@@ -79,7 +71,7 @@ def _splash(
     kernel = cast(Any, splash.make_splash_mha_single_device)(
         masks.MultiHeadMask([mask] * heads),
         block_sizes=sizes,
-        attn_logits_soft_cap=softcap,
+        attn_logits_soft_cap=scores.softcap,
         residual_checkpoint_name=ATTENTION,
         interpret=interpreted,
     )
@@ -87,7 +79,7 @@ def _splash(
     def of_row(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
         return kernel(query, key, value, segment_ids=splash.SegmentIds(segments, segments))
 
-    scaled = (query.astype(jnp.float32) * scale).astype(query.dtype)  # the kernel scales nothing
+    scaled = (query.astype(jnp.float32) * scores.scale).astype(query.dtype)  # the kernel scales nothing
     heads_first = [_filled(x, filled).swapaxes(1, 2) for x in (scaled, key, value)]
     return (
         cast(Any, jax.vmap)(of_row)(*heads_first, _filled(segments, filled))
@@ -97,7 +89,7 @@ def _splash(
 
 
 def _pallas(
-    query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scale: float, interpreted: bool
+    query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scores: Scores, interpreted: bool
 ) -> jax.Array:
     """JAX's flash attention for GPU in Pallas. It has no grouped queries: keys and values are repeated."""
     from jax.experimental.pallas.ops.gpu import attention as flash
@@ -116,7 +108,7 @@ def _pallas(
     repeated = [jnp.repeat(x, group, axis=2) for x in (key, value)]
     mixed = cast(Any, flash.mha)(
         *(_filled(x, filled) for x in (query, *repeated, segments)),
-        sm_scale=scale,
+        sm_scale=scores.scale,
         causal=True,
         block_sizes=sizes,
         interpret=interpreted,
@@ -124,18 +116,16 @@ def _pallas(
     return mixed[:, :length]
 
 
-def _cudnn(
-    query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scale: float, window: int | None
-) -> jax.Array:
+def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scores: Scores) -> jax.Array:
     """cuDNN's flash attention; segments are a mask, of a byte or two for each pair of tokens of a row."""
     same = segments[:, None, :, None] == segments[:, None, None, :]
-    local = None if window is None else (window - 1, 0)
+    local = None if scores.window is None else (scores.window - 1, 0)
     return jax.nn.dot_product_attention(
         query,
         key,
         value,
         mask=same,
-        scale=scale,
+        scale=scores.scale,
         is_causal=True,
         local_window_size=local,
         implementation="cudnn",

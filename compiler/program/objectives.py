@@ -16,6 +16,7 @@ from compiler.program.config import DecoderConfig, LoRA, Parameters, Precision
 from compiler.program.cross_entropy import weighted_log_probabilities
 from compiler.program.decoder import Decoder, assemble, merged
 from compiler.program.execution import ONE_DEVICE, Execution
+from compiler.program.products import product
 from compiler.program.spread import by_rows
 from compiler.program.vocabulary import log_normaliser, logits_at, own_places, summed
 
@@ -203,8 +204,8 @@ def _backward(
         if softcap is not None:
             slope = slope * (1 - (logits / softcap) ** 2)  # the derivative of cap * tanh(x / cap)
         logits_gradient = slope.astype(hidden.dtype)
-        states_gradient = _product("tv,vh->th", logits_gradient, matrix).astype(hidden.dtype)
-        return total + _product("tv,th->vh", logits_gradient, states), states_gradient
+        states_gradient = product("tv,vh->th", logits_gradient, matrix).astype(hidden.dtype)
+        return total + product("tv,th->vh", logits_gradient, states), states_gradient
 
     output_gradient, hidden_gradient = jax.lax.scan(
         step, jnp.zeros_like(output), (hidden, targets, normalisers, gradient)
@@ -216,12 +217,8 @@ _of_chunks.defvjp(_forward, _backward)
 
 
 def _logits(states: jax.Array, matrix: jax.Array, softcap: float | None) -> jax.Array:
-    raw = _product("th,vh->tv", states, matrix)
+    raw = product("th,vh->tv", states, matrix)
     return raw if softcap is None else softcapped(raw, softcap)
-
-
-def _product(indices: str, left: jax.Array, right: jax.Array) -> jax.Array:
-    return jnp.einsum(indices, left, right, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
 
 
 def _strided(x: jax.Array, count: int) -> jax.Array:

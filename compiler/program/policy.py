@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.program.compiled import Compiled, compiled
+from compiler.program.compiled import compiled
 from compiler.program.config import DecoderConfig, LoRA, Parameters, Precision
 from compiler.program.decoder import assemble, merged
 from compiler.program.execution import ONE_DEVICE, Execution
@@ -182,34 +182,6 @@ def policy_loss(
         return total(batch.weights * told.losses) / denominator.astype(jnp.float32), sums
 
     return loss
-
-
-PolicyLogProbabilities: TypeAlias = Compiled[[Parameters, Parameters, jax.Array, jax.Array, jax.Array], jax.Array]
-
-
-def make_policy_log_probabilities(
-    config: DecoderConfig,
-    precision: Precision,
-    temperature: float,
-    chunk: int = 512,
-    lora: LoRA | None = None,
-    execution: Execution = ONE_DEVICE,
-) -> PolicyLogProbabilities:
-    """The log-probabilities that `policy_loss` takes a policy to give, without dropout; compiled for each shape.
-
-    Returns:
-        A function of trained and frozen parameters and int32 tokens, segments, positions `[rows, length]` to float32
-        `[rows, length]`.
-    """
-
-    @compiled()
-    def of_tokens(
-        trained: Parameters, frozen: Parameters, tokens: jax.Array, segments: jax.Array, positions: jax.Array
-    ) -> jax.Array:
-        decoder = assemble(config, merged(trained, frozen), lora)
-        return log_probabilities(decoder, tokens, segments, positions, precision, chunk, execution, temperature)
-
-    return of_tokens
 
 
 class Repeated:

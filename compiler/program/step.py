@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from compiler.program.compiled import Compiled, compiled
-from compiler.program.config import DecoderConfig, Parameters, Precision
+from compiler.program.config import DecoderConfig, LoRA, Parameters, Precision
 from compiler.program.decoder import assemble
 from compiler.program.execution import ONE_DEVICE, Execution
 from compiler.program.objectives import Given, Loss, Sums, log_probabilities
@@ -134,16 +134,23 @@ LogProbabilities: TypeAlias = Compiled[[Parameters, jax.Array, jax.Array, jax.Ar
 
 
 def make_log_probabilities(
-    config: DecoderConfig, precision: Precision = "float32", chunk: int = 512, execution: Execution = ONE_DEVICE
+    config: DecoderConfig,
+    precision: Precision = "float32",
+    chunk: int = 512,
+    execution: Execution = ONE_DEVICE,
+    temperature: float = 1.0,
+    lora: LoRA | None = None,
 ) -> LogProbabilities:
     """`objectives.log_probabilities`, compiled on first use for each shape.
 
     Returns:
-        A function of parameters and int32 tokens, segments, positions `[rows, length]` to float32 `[rows, length]`.
+        A function of parameters (see `decoder.assemble`) and int32 tokens, segments, positions `[rows, length]` to
+        float32 `[rows, length]`.
     """
 
     @compiled()
     def of_tokens(parameters: Parameters, tokens: jax.Array, segments: jax.Array, positions: jax.Array) -> jax.Array:
-        return log_probabilities(assemble(config, parameters), tokens, segments, positions, precision, chunk, execution)
+        decoder = assemble(config, parameters, lora)
+        return log_probabilities(decoder, tokens, segments, positions, precision, chunk, execution, temperature)
 
     return of_tokens

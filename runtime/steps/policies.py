@@ -16,9 +16,9 @@ from compiler.operations import Asked
 from compiler.program.adapters import merge
 from compiler.program.config import Parameters, training_flops
 from compiler.program.decoder import adapter_shapes, merged, parameter_shapes
-from compiler.program.policy import PolicyBatch, make_policy_log_probabilities
+from compiler.program.policy import PolicyBatch
 from compiler.program.sampler import Continuation, on_host, sample_batch
-from compiler.program.step import TrainState
+from compiler.program.step import TrainState, make_log_probabilities
 from compiler.stages import GRPO
 from compiler.steps import Pack, Tokenize
 from runtime.data.rows import Rows
@@ -69,9 +69,15 @@ class PolicyBatches:
         self._sources = [cache(partial(_rows, context, each)) for each in sorted_inputs(context, pack)]
         self._processes = current().branch("rollouts")
         temperature = float(Fraction(step.rollout.temperature))
-        program = partial(make_policy_log_probabilities, stage.config, step.precision, temperature)
-        self._policy = program(lora=stage.lora, execution=stage.execution)
-        self._plain = program(execution=stage.execution)
+        program = partial(
+            make_log_probabilities,
+            stage.config,
+            step.precision,
+            execution=stage.execution,
+            temperature=temperature,
+        )
+        self._policy = program(lora=stage.lora)
+        self._plain = program()
         self._reference = cache(self._loaded_reference)
 
     @property
@@ -183,10 +189,10 @@ class PolicyBatches:
         batch = made.batch
         given = self._stage.placement.put((batch.tokens, batch.segments, batch.positions), rows)
         if self._objective.iterations > 1:
-            old = on_host(self._policy(state.parameters, self._frozen(), *given))[:rows]
+            old = on_host(self._policy(merged(state.parameters, self._frozen()), *given))[:rows]
             batch = batch._replace(old=cast(Any, old))
         if Fraction(self._objective.beta):
-            reference = on_host(self._plain(self._reference(), {}, *given))[:rows]
+            reference = on_host(self._plain(self._reference(), *given))[:rows]
             batch = batch._replace(reference=cast(Any, reference))
         return batch
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from compiler.program.attention import masked_attention
+from compiler.program.attention import softcapped
 from compiler.program.blocked import Scores, blocked_attention
 from compiler.program.execution import ONE_DEVICE
+from compiler.program.products import product
 
 ROWS, HEADS, KEY_VALUE_HEADS, SIZE = 2, 4, 2, 8
 
@@ -30,7 +31,12 @@ def _whole(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Arr
     distance = places[:, None] - places
     near = (distance >= 0) & (distance < (scores.window or query.shape[1]))
     visible = near & (segments[:, :, None] == segments[:, None])
-    return masked_attention(query, key, value, visible, scale=scores.scale, softcap=scores.softcap)
+    key, value = (jnp.repeat(x, HEADS // KEY_VALUE_HEADS, axis=2) for x in (key, value))
+    logits = product("bqhd,bkhd->bhqk", query, key) * scores.scale
+    if scores.softcap is not None:
+        logits = softcapped(logits, scores.softcap)
+    weights = jax.nn.softmax(jnp.where(visible[:, None], logits, -jnp.inf), axis=-1).astype(value.dtype)
+    return product("bhqk,bkhd->bqhd", weights, value).astype(query.dtype)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,10 @@ from compiler.program.policy import (
     answer_weight,
     denominator_of,
     equal_groups,
-    make_policy_log_probabilities,
     policy_loss,
     token_losses,
 )
-from compiler.program.step import TrainState, initial_state, make_train_step
+from compiler.program.step import TrainState, initial_state, make_log_probabilities, make_train_step
 from tests.compiler.program.small import SMALL
 
 CONFIG = replace(SMALL, layers=1)
@@ -134,10 +133,10 @@ def test_on_the_policy_itself_the_loss_is_that_of_the_advantages() -> None:
 
 def test_the_gradient_is_that_of_the_weighted_log_probabilities() -> None:
     batch = batch_of([[0], [1], [2], [3]], beta=False)
-    program = make_policy_log_probabilities(CONFIG, "float32", 1.0, chunk=16)
+    program = make_log_probabilities(CONFIG, "float32", chunk=16)
 
     def plain(trained: object) -> jax.Array:
-        values = program(trained, {}, batch.tokens, batch.segments, batch.positions)  # type: ignore[arg-type]
+        values = program(trained, batch.tokens, batch.segments, batch.positions)  # type: ignore[arg-type]
         return -jnp.sum(batch.weights * batch.advantages * values) / 4
 
     _, gradient = taken(loss_of(), batch, 4)
@@ -174,7 +173,7 @@ def test_tokens_without_a_weight_cannot_spoil_anything() -> None:
 def test_log_probabilities_are_at_the_temperature() -> None:
     batch = batch_of([[0], [1], [2], [3]])
     arrays = batch.tokens, batch.segments, batch.positions
-    values = make_policy_log_probabilities(CONFIG, "float32", 0.5, chunk=16)(PARAMETERS, {}, *arrays)
+    values = make_log_probabilities(CONFIG, "float32", chunk=16, temperature=0.5)(PARAMETERS, *arrays)
     decoder = create(CONFIG, 0)
     logits = decoder.logits(decoder(*arrays)) / 0.5
     expected = jnp.take_along_axis(jax.nn.log_softmax(logits[:, :-1]), batch.tokens[:, 1:, None], axis=-1)[..., 0]
@@ -188,7 +187,7 @@ def test_several_updates_on_a_batch_are_measured_from_before_the_first() -> None
     optimizer = adamw(schedule("linear", 1e-2, 6), weight_decay=0.0)
     batch = batch_of([[0], [1], [2], [3]], beta=False)
     arrays = batch.tokens, batch.segments, batch.positions
-    old = make_policy_log_probabilities(CONFIG, "float32", 1.0, chunk=16)(PARAMETERS, {}, *arrays)
+    old = make_log_probabilities(CONFIG, "float32", chunk=16)(PARAMETERS, *arrays)
     step = make_train_step(loss_of(beta=0.0), optimizer)
 
     def fresh() -> TrainState:
