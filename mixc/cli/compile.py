@@ -16,7 +16,7 @@ from compiler.passes.build import UnbuiltError
 from compiler.targets import CHIPS, Machine
 from dsl.declarations.targets import Target
 from mixc.cli.planning import new_contexts, unbuilt
-from mixc.cli.targets import add_target_option, machine_for, target_of, targets
+from mixc.cli.targets import add_target_option, target_of, targets
 from mixc.cli.workspace import (
     add_format_options,
     add_planning_options,
@@ -30,6 +30,7 @@ from runtime.compile.jobs import Compiled
 from runtime.compile.suggest import Suggestion, fits, suggest
 from runtime.errors import UserError
 from runtime.locking import lock_path, read_lock
+from runtime.steps.running import machine_for
 
 
 def add_parser(subparsers: Any) -> None:

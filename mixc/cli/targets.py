@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from compiler.targets import Machine, TargetError, machine_of
 from dsl.declarations.studies import Study
 from dsl.declarations.targets import Target
 from dsl.diagnostics.suggest import nearest
@@ -39,11 +38,3 @@ def target_of(module: Module, name: str | None, studies: Sequence[Study]) -> Tar
 def targets(module: Module) -> str:
     """The targets of a file, in words."""
     return ", ".join(each for each in module.names() if isinstance(module.find(each), Target)) or "none"
-
-
-def machine_for(target: Target) -> Machine:
-    """The devices of a target. UserError for a chip that isn't known, or axes that don't fit."""
-    try:
-        return machine_of(target)
-    except TargetError as error:
-        raise UserError(error.message, error.help) from error

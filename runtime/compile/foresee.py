@@ -23,7 +23,7 @@ from dsl.declarations.targets import Target
 from runtime.compile.jobs import Job
 from runtime.errors import UserError
 from runtime.located import is_remote
-from runtime.steps.context import Context
+from runtime.steps.context import Context, Running
 from runtime.steps.running import running_of
 from runtime.steps.stage import rows_at_once, shape_of_batch
 from runtime.weights import pretrained
@@ -119,7 +119,8 @@ def _of_train(
     assert isinstance(order, Order)
     facts: dict[str, Any] = context.keys.results[step.pack].facts if step.pack in context.keys.results else {}
     rows, length = shape_of_batch(step, pack)
-    at_once = rows if target is None else rows_at_once(running_of(target).micro_batch, rows, length)
+    running = Running() if target is None else running_of(target)
+    at_once = rows_at_once(running.micro_batch, rows, length)
     sources = [source] if source else []
     if not facts:
         sources.append(f"the data isn't there yet: rows are taken to be as long as they may be, {length} tokens")
@@ -135,8 +136,8 @@ def _of_train(
         parts=len(order.inputs) if len(order.inputs) > 1 else 0,
         updates=facts.get("updates", _UNKNOWN_UPDATES),
         micro_batches=-(-rows // at_once),
-        remat="projections" if target is None else running_of(target).remat,
-        attention="auto" if target is None else target.attention,
+        remat=running.remat,
+        attention=running.kernel or "auto",
     )
     flops = training_flops(config, rows * length, rows * length * (length + 1) // 2)
     yield Foreseen(job, users, description, flops, tuple(sources))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from compiler.program.batch import Batch
@@ -21,12 +23,36 @@ class PackedRows:
 
     def __init__(self, stage: Stage) -> None:
         context, description = stage.context, stage.step.pack
+        self._stage = stage
         step = context.keys.plan.steps[description]
         assert isinstance(step, Pack)
         inputs = sorted_inputs(context, step)
         self.stores = [open_store(context.folder(each)) for each in inputs]
         self.packing = load_packing(context.folder(description) / PACKING)
         self._places = [places_of(context, each, store) for each, store in zip(inputs, self.stores, strict=True)]
+
+    @property
+    def own(self) -> slice:
+        """Of the rows of a batch, those that this process holds."""
+        return self._stage.placement.rows(int(self.packing.rows))
+
+    def batch(self, update: int) -> Batch:
+        """This process's rows of an update's batch."""
+        return data_batches.batch(self.packing, self.stores, update - 1, self.own)
+
+    def prepared(self, update: int, batch: object, denominator: Callable[[data_batches.Held], int]) -> Prepared:
+        """What an objective made of an update's batch, with what the whole of it holds in numbers."""
+        step, rows = update - 1, int(self.packing.rows)
+        held = data_batches.held_by(self.packing, step)
+        return Prepared(
+            batch=batch,
+            rows=rows,
+            places=rows * int(self.packing.widths[step]),
+            tokens=held.tokens,
+            trained_tokens=held.trained_tokens,
+            denominator=denominator(held),
+            flops=training_flops(self._stage.config, held.tokens, held.pairs),
+        )
 
     def places(self, update: int) -> str:
         """FILE:LINE of the rows of an update's batch."""
@@ -42,31 +68,15 @@ class SupervisedBatches:
 
     def __init__(self, stage: Stage, *, parts: bool) -> None:
         self._rows = PackedRows(stage)
-        self._config = stage.config
-        self._placement = stage.placement
         self._parts = parts
 
     def prepare(self, update: int, state: TrainState) -> Prepared:
-        packing, step = self._rows.packing, update - 1
-        rows = int(packing.rows)
-        own = self._placement.rows(rows)
-        batch = data_batches.batch(packing, self._rows.stores, step, own)
-        held = data_batches.held_by(packing, step)
-        return Prepared(
-            batch=self._with_parts(batch, step, own),
-            rows=rows,
-            places=rows * int(packing.widths[step]),
-            tokens=held.tokens,
-            trained_tokens=held.trained_tokens,
-            denominator=held.trained_tokens,
-            flops=training_flops(self._config, held.tokens, held.pairs),
-        )
+        rows = self._rows
+        batch = rows.batch(update)
+        if self._parts:
+            parts = data_batches.sources_of(rows.packing, update - 1, rows.own)
+            batch = batch._replace(parts=np.asarray(parts))  # type: ignore[arg-type]
+        return rows.prepared(update, batch, lambda held: held.trained_tokens)
 
     def places(self, update: int) -> str:
         return self._rows.places(update)
-
-    def _with_parts(self, batch: Batch, step: int, own: slice) -> Batch:
-        if not self._parts:
-            return batch
-        parts = data_batches.sources_of(self._rows.packing, step, own)
-        return batch._replace(parts=np.asarray(parts))  # type: ignore[arg-type]

@@ -56,10 +56,9 @@ def split_of(stage: Stage) -> Split:
 
     def frozen() -> Parameters:
         kept = split(_before(context, step, stage.placement), step.groups)[1] if fixed else {}
-        if step.adapter is None:
-            return _placed(stage, fixed, kept)
-        base = parameters(context, step.base or step.model, step.weights, stage.placement)
-        return _placed(stage, merged(parameter_shapes(stage.config), fixed), merged(base, kept))
+        if step.adapter is not None:
+            kept = merged(parameters(context, step.base or step.model, step.weights, stage.placement), kept)
+        return stage.placement.laid_out(kept)
 
     return Split(trained, initial, frozen)
 
@@ -135,8 +134,3 @@ def _laid_out(shapes: Parameters, placement: Placement | None) -> Parameters:
 def _shapes(context: Context, step: Train) -> Parameters:
     config = context.model(step.weights).config
     return parameter_shapes(config) if step.adapter is None else adapter_shapes(config, lora_of(step.adapter))
-
-
-def _placed(stage: Stage, shapes: Parameters, arrays: Parameters) -> Parameters:
-    """On the devices once, not in every step."""
-    return jax.device_put(arrays, jax.tree.map(lambda x: x.sharding, stage.placement.parameters(shapes)))

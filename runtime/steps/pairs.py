@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.program.config import training_flops
 from compiler.program.preferences import PairBatch
 from compiler.program.step import TrainState
 from compiler.steps import Order, Pack, Respond
@@ -41,26 +40,14 @@ class PairBatches:
 
     def __init__(self, stage: Stage) -> None:
         self._rows = PackedRows(stage)
-        self._config = stage.config
-        self._placement = stage.placement
         self._reference = _reference(stage, self._rows.packing)
 
     def prepare(self, update: int, state: TrainState) -> Prepared:
-        packing, step = self._rows.packing, update - 1
-        rows = int(packing.rows)
-        own = self._placement.rows(rows)
-        batch = data_batches.batch(packing, self._rows.stores, step, own)
-        reference = data_batches.by_segment(packing, self._reference, step, own)
-        held = data_batches.held_by(packing, step)
-        return Prepared(
-            batch=PairBatch(batch.tokens, batch.segments, batch.positions, batch.trained, cast(Any, reference)),
-            rows=rows,
-            places=rows * int(packing.widths[step]),
-            tokens=held.tokens,
-            trained_tokens=held.trained_tokens,
-            denominator=held.examples,
-            flops=training_flops(self._config, held.tokens, held.pairs),
-        )
+        rows = self._rows
+        batch = rows.batch(update)
+        reference = data_batches.by_segment(rows.packing, self._reference, update - 1, rows.own)
+        pairs = PairBatch(batch.tokens, batch.segments, batch.positions, batch.trained, cast(Any, reference))
+        return rows.prepared(update, pairs, lambda held: held.examples)
 
     def places(self, update: int) -> str:
         return self._rows.places(update)

@@ -10,8 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
-import jax
-
 from compiler.operations import Asked
 from compiler.program.adapters import merge
 from compiler.program.config import Parameters, training_flops
@@ -199,11 +197,9 @@ class PolicyBatches:
     def _loaded_reference(self) -> Parameters:
         """The stage's input: what an adapter lies on, if that is it, else a copy of its own."""
         stage, step = self._stage, self._stage.step
-        shapes = parameter_shapes(stage.config)
         if step.adapter is not None and step.base is None:
-            return _part(self._frozen(), shapes)
-        arrays = parameters(stage.context, step.model, step.weights)
-        return jax.device_put(arrays, jax.tree.map(lambda x: x.sharding, stage.placement.parameters(shapes)))
+            return _part(self._frozen(), parameter_shapes(stage.config))
+        return stage.placement.laid_out(parameters(stage.context, step.model, step.weights, stage.placement))
 
 
 class _Beside(Reporter):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from compiler.targets import TargetError, machine_of
+from compiler.targets import Machine, TargetError, machine_of
 from dsl.declarations.targets import Target
 from runtime.errors import UserError
 from runtime.steps.context import Running
 
 
-def running_of(target: Target) -> Running:
-    """What a target says of running. UserError where its axes don't fit its devices."""
+def machine_for(target: Target) -> Machine:
+    """The devices of a target. UserError for a chip that isn't known, or axes that don't fit."""
     try:
-        machine = machine_of(target)
+        return machine_of(target)
     except TargetError as error:
         raise UserError(error.message, error.help) from error
+
+
+def running_of(target: Target) -> Running:
+    """What a target says of running. UserError where its axes don't fit its devices."""
+    machine = machine_for(target)
     size = target.micro_batch
     return Running(
         shard=dict(machine.shard) if machine.devices > 1 else {},
@@ -27,7 +32,7 @@ def check_here(target: Target) -> None:
     """Raises UserError unless the devices of all processes together are those of the target."""
     import jax
 
-    machine, here = machine_of(target), jax.default_backend()
+    machine, here = machine_for(target), jax.default_backend()
     count = jax.device_count() if machine.devices > 1 else 1
     if (target.platform, machine.devices) == (here, count):
         return

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
@@ -34,7 +33,7 @@ from runtime.train.committed import (
     remove_uncommitted,
     weights_at,
 )
-from runtime.train.placement import state_shapes
+from runtime.train.placement import put, state_shapes
 
 _MARGIN = 1 << 20
 _TIMEOUT_SECONDS = 6 * 3600
@@ -182,7 +181,7 @@ def first_state(parameters: Parameters, abstract: Parameters, optimizer: Optimiz
     shapes = state_shapes(optimizer, placed)
     shardings = jax.tree.map(lambda x: x.sharding, shapes)
     begin = jax.jit(lambda given: initial_state(optimizer, given)[1:], out_shardings=tuple(shardings[1:]))
-    given = jax.tree.map(_put, parameters, shardings.parameters)
+    given = jax.tree.map(put, parameters, shardings.parameters)
     return TrainState(given, *begin(given))
 
 
@@ -195,14 +194,6 @@ def load_state(folder: Path, update: int, abstract: Parameters, optimizer: Optim
     saved = _restore(folder / "state" / str(update), dict(zip(names, leaves, strict=True)))
     moments, step = jax.tree.unflatten(structure, [saved[name] for name in names])
     return TrainState(parameters, moments, step)
-
-
-def _put(x: Any, sharding: jax.sharding.Sharding) -> jax.Array:
-    """An array that each process has whole, or that lies as it should."""
-    if sharding.is_fully_addressable or getattr(x, "sharding", None) == sharding:
-        return jax.device_put(x, sharding)
-    whole = np.asarray(x)
-    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def _carried(state: TrainState) -> tuple[Any, jax.Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from compiler.program.config import Parameters
 from compiler.program.mesh import make_mesh, padded_rows
@@ -31,6 +31,10 @@ class Placement:
             return sharded(shapes, self.mesh)
         alone = SingleDeviceSharding(jax.local_devices()[0])
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=alone), shapes)
+
+    def laid_out(self, arrays: Parameters) -> Parameters:
+        """Parameters where `parameters` says; those that lie there already aren't copied."""
+        return jax.tree.map(lambda x, wanted: put(x, wanted.sharding), arrays, self.parameters(arrays))
 
     def filled(self, rows: int) -> int:
         """How many rows a batch of `rows` rows has on the devices: what doesn't divide is filled up with padding."""
@@ -67,6 +71,14 @@ class Placement:
             )
 
         return jax.tree.map(placed, batch)
+
+
+def put(x: Any, sharding: Sharding) -> jax.Array:
+    """An array that each process has whole, or that is spread over the devices of all, with another place."""
+    if sharding.is_fully_addressable or not getattr(x, "is_fully_addressable", True):
+        return jax.device_put(x, sharding)
+    whole = np.asarray(x)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def placement_of(shard: Mapping[str, int], micro_batches: int = 1) -> Placement:
