@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from compiler.passes.parameters import stage_flops
 from compiler.program.batch import Batch
-from compiler.program.config import training_flops
 from compiler.program.step import TrainState
 from compiler.steps import Pack
 from runtime.data import batches as data_batches
@@ -51,7 +51,7 @@ class PackedRows:
             tokens=held.tokens,
             trained_tokens=held.trained_tokens,
             denominator=denominator(held),
-            flops=training_flops(self._stage.config, held.tokens, held.pairs),
+            flops=stage_flops(self._stage.config, self._stage.step, held.tokens, held.pairs),
         )
 
     def places(self, update: int) -> str:
