@@ -35,6 +35,8 @@ fmt: dev-environment ## Format the code and mend what ruff can mend.
 
 bench: peer-environment ## Run the benchmarks against their peers (Python 3.11); they write bench/results.md.
 	$(PEER_VENV)/bin/python bench/train_step.py
+	$(PEER_VENV)/bin/python bench/sampling.py
+	$(PEER_VENV)/bin/python bench/checkpoint.py
 	$(PEER_VENV)/bin/python bench/documents.py
 	$(PEER_VENV)/bin/python bench/chats.py
 	$(PEER_VENV)/bin/python bench/language.py
