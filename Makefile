@@ -7,6 +7,7 @@ PYTHON ?=
 VENV ?= .venv
 PEER_VENV ?= .venv-peer
 ARGS ?=
+SPREAD = --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 ENVIRONMENT = @PYTHON='$(PYTHON)' sh .ci/environment
 
 .DEFAULT_GOAL := help
@@ -19,10 +20,10 @@ quickstart: run-environment ## Install, and run the smallest whole study: specs/
 	$(VENV)/bin/mixc run specs/quickstart.mix
 
 test: dev-environment ## Install, and run the tests that need neither torch nor much time.
-	$(VENV)/bin/python -m pytest -m 'not slow' $(ARGS)
+	$(VENV)/bin/python -m pytest -m 'not slow' $(SPREAD) $(ARGS)
 
 test-all: peer-environment ## Run every test, the slow ones and those against torch too (Python 3.11).
-	$(PEER_VENV)/bin/python -m pytest $(ARGS)
+	XLA_FLAGS= $(PEER_VENV)/bin/python -m pytest $(ARGS)
 
 lint: dev-environment ## Check format, lint and types.
 	$(VENV)/bin/ruff format --check

@@ -12,7 +12,10 @@ import pytest
 # JAX reads these when it is first imported; tests that start processes hand them on.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+# Compiling takes most of the suite's time, and tiny programs need no optimising. `make test-all` sets the variable.
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_force_host_platform_device_count=2", os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")]
+)
 # Hashes and fetched files of tests stay apart from the user's.
 _cache = tempfile.TemporaryDirectory(prefix="mixc-cache-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
