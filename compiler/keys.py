@@ -12,10 +12,25 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from compiler import operations
+from compiler.evals import Judging
 from compiler.identity import Json, sha256
 from compiler.plan import Plan
 from compiler.stages import asked_by, prompts_of
-from compiler.steps import AnyStep, DataStep, Pack, Read, Respond, Result, Step, Tokenize, Train, Transform, Weights
+from compiler.steps import (
+    AnyStep,
+    Calibrate,
+    DataStep,
+    Pack,
+    Read,
+    Respond,
+    Result,
+    Score,
+    Step,
+    Tokenize,
+    Train,
+    Transform,
+    Weights,
+)
 from compiler.values import EXECUTION, REMARK, RETENTION, ModelPoint, Moment
 
 REVISIONS = {
@@ -27,8 +42,10 @@ REVISIONS = {
     "order": 2,
     "pack": 3,
     "train": 2,
-    "respond": 1,
+    "respond": 2,
+    "calibrate": 1,
     "score": 1,
+    "distance": 1,
     "report": 1,
 }
 """What a kind of step computes, counted by hand: raised when the same inputs give another result."""
@@ -180,7 +197,11 @@ def points_of(step: AnyStep) -> tuple[ModelPoint, ...]:
     """The weights that a step takes: what it asks, trains on or scores with."""
     match step:
         case Respond():
-            return (step.model,)
+            return () if step.asks is None else (step.asks,)
+        case Score():
+            return () if step.judge is None or step.judge.point is None else (step.judge.point,)
+        case Calibrate():
+            return () if step.judging.model.point is None else (step.judging.model.point,)
         case Transform():
             return () if step.asks is None or step.asks.point is None else (step.asks.point,)
         case Train():
@@ -217,6 +238,10 @@ def locations_of(step: AnyStep) -> tuple[str, ...]:
             return operations.locations_of(operation)
         case Train(reward=reward) if reward is not None:
             return tuple(dict.fromkeys(prompts_of(reward)))
+        case Score(grader=Judging(prompt=prompt)):
+            return () if prompt is None else (prompt,)
+        case Calibrate(judging=Judging(prompt=prompt), calibration=calibration):
+            return tuple(each for each in (prompt, calibration.labels) if each is not None)
         case _:
             return ()
 

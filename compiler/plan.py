@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from compiler.operations import Asked
 from compiler.steps import Step, TaggedStep
 from compiler.values import END, Frozen, ModelPoint, Moment
 
@@ -29,17 +30,29 @@ class PlannedArm(Frozen):
 
     name: str
     seed: int | None
-    weights: str
-    """The `weights` step that says the shape, the tokenizer and the chat template."""
-    start: str
+    weights: str | None
+    """The `weights` step that says the shape, the tokenizer and the chat template; None of a served model."""
+    start: str | None
     """The `weights` step that the flow begins with: the same, but for random weights, which follow a seed."""
     template_args: dict[str, str]
     stages: tuple[PlannedStage, ...]
     levels: dict[str, str] = Field(default_factory=dict)
     """Of an arm of a matrix: its level by factor."""
+    api: Asked | None = None
+    """A served model, which has no weights here."""
+    sampling_seed: int = 0
+    """Of the answers that evaluations sample."""
+
+    @property
+    def reader(self) -> str:
+        """`weights` of a model that isn't served."""
+        assert self.weights is not None
+        return self.weights
 
     @property
     def final(self) -> ModelPoint:
+        """What the arm ends with; of a model that isn't served."""
+        assert self.start is not None
         if not self.stages:
             return ModelPoint(step=self.start)
         return ModelPoint(step=self.stages[-1].train, at=self.stages[-1].end)

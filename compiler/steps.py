@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import Field
 
+from compiler.evals import Answering, Calibration, Grader, InspectTask, Judging
 from compiler.operations import Asked, Exclude, ModelMade, Operation
 from compiler.stages import (
     Adapter,
@@ -86,6 +87,8 @@ class Read(Step):
     format: str
     files: tuple[str, ...]
     fields: dict[str, str]
+    tasks: tuple[InspectTask, ...] = ()
+    """Of format `inspect`: what the samples of these begin with, as documents, is read; there are no files."""
 
 
 class Transform(Step):
@@ -270,22 +273,34 @@ class Train(Step):
 
 
 class Respond(Step):
-    """What a model says to every item of an evaluation: log-probabilities here."""
+    """What a model says to every item of an evaluation: log-probabilities, or answers that are sampled."""
 
     kind: Literal["respond"] = "respond"
-    model: ModelPoint
-    weights: str
-    method: Literal["choice", "loss", "pairs"]
+    model: ModelPoint | None
+    """Whose log-probabilities; None where answers are sampled, which `answering` says of whom."""
+    weights: str | None
+    """The `weights` step that says the tokenizer and the chat template; None of a served model."""
+    method: Literal["choice", "loss", "pairs", "answers", "inspect"]
     items: tuple[str, ...]
-    """`read` steps for choice, `tokenize` steps for loss; for pairs (the reference of DPO) the `order` step that they
-    are used in: of its rows each is asked once."""
+    """`read` steps for choice and answers, `tokenize` steps for loss; for pairs (the reference of DPO) the `order` step
+    that they are used in: of its rows each is asked once. None for tasks of Inspect."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """A reference is computed as what is held to it: rounding would tell them apart else."""
     template_args: dict[str, str] = Field(default_factory=dict[str, str])
+    answering: Answering | None = None
+    """For `answers` and `inspect`."""
+    tasks: tuple[InspectTask, ...] = ()
+    """For `inspect`."""
+
+    @property
+    def asks(self) -> ModelPoint | None:
+        """The weights of ours that are asked; None of a served model."""
+        return self.model if self.answering is None else self.answering.model.point
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.model.step, self.weights, *self.items)))
+        steps = (self.asks and self.asks.step, self.weights, *self.items)
+        return tuple(dict.fromkeys(step for step in steps if step is not None))
 
 
 class Score(Step):
@@ -295,10 +310,64 @@ class Score(Step):
     respond: str
     metric: str
     normalise: Literal["none", "length"]
+    grader: Grader | None = None
+    """What is made of sampled answers before the metric is taken."""
+    calibrate: str | None = None
+    """The step that measures the judge first: it ends the run where the judge isn't to be believed."""
+
+    @property
+    def judge(self) -> Asked | None:
+        """The model that judges."""
+        return self.grader.model if isinstance(self.grader, Judging) else None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.respond,)
+        judge = self.judge
+        steps = () if judge is None or judge.point is None else (judge.point.step, judge.weights)
+        return tuple(dict.fromkeys(step for step in (self.respond, self.calibrate, *steps) if step is not None))
+
+
+class Calibrate(Step):
+    """A judge measured against labels given by hand."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    judging: Judging
+    calibration: Calibration
+    items: tuple[str, ...]
+    """`read` steps of the evaluation's prompts, which labels may name instead of giving the prompt again."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        point, weights = self.judging.model.point, self.judging.model.weights
+        judge = () if point is None else (point.step, weights)
+        return tuple(dict.fromkeys(step for step in (*self.items, *judge) if step is not None))
+
+
+class Taken(Frozen):
+    """What a stage trains on until it ends, or until an arm leaves it."""
+
+    pack: str
+    end: Moment = END
+    rows: tuple[str, ...]
+    """The steps that gave the rows of its sources."""
+
+
+class Distance(Step):
+    """How far what an arm trains on lies in meaning from the items of an evaluation."""
+
+    kind: Literal["distance"] = "distance"
+    trained: tuple[Taken, ...]
+    """The arm's stages, in order."""
+    items: tuple[str, ...]
+    """The steps that read the items."""
+    sampled: int = 300
+    """Rows of each source of a stage that are embedded, and of each step of items: enough for a mean, and few enough
+    for a laptop."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        trained = (step for taken in self.trained for step in (taken.pack, *taken.rows))
+        return tuple(dict.fromkeys((*trained, *self.items)))
 
 
 class PlannedPoint(Frozen):
@@ -339,14 +408,37 @@ class Report(Step):
     claims: tuple[PlannedClaim, ...]
     levels: dict[str, dict[str, str]]
     """Of the arms of a matrix: the level by factor."""
+    stop: PlannedClaim | None = None
+    """Once it holds of an arm with a seed, the study follows that no further."""
+    ends: tuple[PlannedPoint, ...] = ()
+    """With `stop`: what stands for an arm's end where it may be stopped, `end` being where. Most are never wanted."""
+    distances: dict[str, str] = Field(default_factory=dict[str, str])
+    """By arm the `distance` step of its training data."""
+    distance_to: str | None = None
+    """The evaluation that they are measured to."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        trains = (point.train for point in self.points if point.train is not None)
-        return tuple(dict.fromkeys((*(point.score for point in self.points), *trains)))
+        points = (*self.points, *self.ends)
+        trains = (point.train for point in points if point.train is not None)
+        return tuple(dict.fromkeys((*(point.score for point in points), *trains, *self.distances.values())))
 
 
-AnyStep = Read | Transform | Weights | Tokenize | Survey | Order | Pack | Train | Respond | Score | Report
+AnyStep = (
+    Read
+    | Transform
+    | Weights
+    | Tokenize
+    | Survey
+    | Order
+    | Pack
+    | Train
+    | Respond
+    | Calibrate
+    | Score
+    | Distance
+    | Report
+)
 DataStep = Read | Transform | Weights | Tokenize | Survey | Order | Pack
 """Steps that need no training: planning runs them, but for transforms that ask a model."""
 

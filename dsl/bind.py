@@ -98,7 +98,8 @@ def bind_fields(
             values[one.name] = HOLE
             if inherited is None or written in inherited:
                 message = f"{owner} has no '{written}'"
-                help = f"write '{written}: …', {expected(one.facts.shape)}"
+                mark = "=" if isinstance(place[0], Applied) else ": "
+                help = f"write '{written}{mark}…', {expected(one.facts.shape)}"
                 if one.facts.positional and isinstance(place[0], Applied):
                     help = f"write '{place[0].name.text}({written.upper()})'"
                 names.reports.error("MIX0204", message, place[0].scope.source, place[1], help, about=written)

@@ -14,13 +14,16 @@ from compiler.passes.figures import figures
 from compiler.passes.source import PlannedSource
 from compiler.passes.verify import Problem, verify
 from compiler.plan import Plan
-from compiler.steps import AnyStep, DataStep, Pack, Respond, Tokenize, Train, Transform
+from compiler.steps import AnyStep, DataStep, Distance, Pack, Respond, Tokenize, Train, Transform
 from dsl.declarations.base import Place
 from dsl.declarations.models import Model
 from dsl.declarations.studies import Study
+from runtime.data.similarity.embedding import INSTALL, can_embed
 from runtime.errors import UserError
+from runtime.eval_calls import eval_calls
 from runtime.steps.context import Context
 from runtime.steps.data import held_until, run_data
+from runtime.steps.followed import unneeded
 from runtime.steps.kept import train_if_needed
 from runtime.stopping import Stopped
 
@@ -46,10 +49,13 @@ class Planned:
         return any(_asks(step) for step in _waiting(self.context).values())
 
     def figures(self) -> dict[str, Any]:
-        """`plan --json`."""
-        keys = self.step_keys
+        """`plan --json`. What comes after an arm was stopped isn't in it, nor are ends that it may have before."""
+        keys, idle = self.step_keys, unneeded(self.context)
+        wanted = {each: step for each, step in self.plan.steps.items() if each not in idle}
         done = {each for each, key in keys.items() if key is not None and self.context.store.find(key) is not None}
-        return figures(self.plan, self.context.keys, keys, done, partial(held_until, self.context))
+        plan = self.plan.model_copy(update={"steps": wanted})
+        told = figures(plan, self.context.keys, keys, done, partial(held_until, self.context))
+        return {**told, "calls": [*told["calls"], *eval_calls(self.context, done)]}
 
 
 def plan_with_data(
@@ -77,6 +83,9 @@ def plan_with_data(
     plan, places = expand(spec, root, studies, models, packed)  # now with evaluations `every` so many steps or tokens
     context.keys = context.keys.of_plan(plan)
     errors.extend(verify(plan, context.keys))
+    missing = None if can_embed() else next((step for _, step in plan.of(Distance)), None)
+    if missing is not None:
+        errors.append(UserError("the model that embeds texts isn't installed", INSTALL, missing.place))
     told = {(error.place, str(error)): error for error in errors}  # two seeds or tokenizers meet the same once each
     return Planned(plan, places, context, list(told.values()))
 

@@ -128,6 +128,10 @@ class Tracker:
         self.work.done = self.work.first = done
         self.work.started = time.monotonic()
 
+    def leave_out(self, seconds: float) -> None:
+        """Seconds that went to something else: they count in no speed."""
+        self.work.started += seconds
+
     def to(self, done: int, rated: int = 0, note: str = "") -> None:
         """`done` units in all, `rated` more of the rate's unit, and a new note."""
         self.work.done = done

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from compiler.keys import Keys
 from compiler.plan import Plan, PlannedArm
@@ -36,15 +37,25 @@ def save_plan(context: Context, folder: Path) -> None:
 
 
 def spec_of(folder: Path) -> str | None:
-    """The file whose plan a folder holds, None where it holds none."""
-    path = folder / PLAN
-    return Plan.model_validate_json(path.read_text()).spec if path.is_file() else None
+    """The file whose plan a folder holds, None where it holds none that can be read."""
+    try:
+        return json.loads((folder / PLAN).read_bytes()).get("spec")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
 
 
 def load_plan(folder: Path, store: Store, reporter: Reporter) -> Context:
-    """The plan of a study or model that ran, with all that keys are made of."""
-    plan = Plan.model_validate_json((folder / PLAN).read_text())
-    measured = Measured.model_validate_json((folder / MEASURED).read_text())
+    """The plan of a study or model that ran, with all that keys are made of. UserError where another version of mixc
+    wrote it otherwise, or it is damaged."""
+    try:
+        plan = Plan.model_validate_json((folder / PLAN).read_text())
+        measured = Measured.model_validate_json((folder / MEASURED).read_text())
+    except (ValidationError, FileNotFoundError) as error:
+        spec = spec_of(folder) or "FILE"
+        raise UserError(
+            f"the plan in {folder} is damaged, or of another version of mixc",
+            f"run `mixc run {spec}` again: what is done and still the same is kept",
+        ) from error
     keys = Keys(plan)
     keys.results = measured.results
     return Context(Path(plan.root), store, reporter, keys, Files(Path(plan.root), measured.files))
@@ -59,8 +70,14 @@ def find_study(name: str, store: Store, reporter: Reporter) -> Context:
 
 
 def find_trained(name: str, store: Store, reporter: Reporter) -> tuple[Context, PlannedArm]:
-    """Like `find_arm`, for an arm whose training is done. Raises UserError."""
+    """Like `find_arm`, for an arm whose training is done, as far as its study follows it. Raises UserError."""
+    from runtime.steps.followed import followed_arm
+
     context, arm = find_arm(name, store, reporter)
+    study = next((each for each in context.keys.plan.studies if f"{each.name}/" == name[: len(each.name) + 1]), None)
+    arm = arm if study is None else followed_arm(context, study, arm)
+    if arm.api is not None:
+        raise UserError(f"{name} is {arm.api.api}, a served model: its weights aren't here", "name an arm of weights")
     step = context.keys.plan.steps[arm.final.step]
     if isinstance(step, Train) and store.find(context.key(arm.final.step)) is None:
         raise UserError(f"{name} is not trained to its end", f"go on with `mixc run {context.keys.plan.spec}`")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from compiler.passes.build import Build, UnbuiltError, place_of
+from compiler.passes import stops
+from compiler.passes.build import Build
+from compiler.passes.distances import distances
 from compiler.passes.evaluations import points
 from compiler.passes.flows import arm, untrained
-from compiler.passes.items import members
+from compiler.passes.items import named_members
 from compiler.passes.surveys import survey
 from compiler.plan import Plan, PlannedArm, PlannedMatch, PlannedStudy
 from compiler.steps import PlannedClaim, PlannedPoint, Report
 from dsl.declarations.base import Place
 from dsl.declarations.models import Model, ModelFlow
-from dsl.declarations.studies import Level, Study, TokensDose
+from dsl.declarations.studies import Claim, Level, Study, TokensDose
 
 BASE = "base"
 """The arm that stands for a study's base in plans and results."""
@@ -49,32 +51,38 @@ def expand(
 
 
 def _study(build: Build, study: Study) -> PlannedStudy:
-    for field, value in (("distance", study.distance), ("stop", study.stop)):
-        if value is not None:
-            raise UnbuiltError(f"{field}: of a study", place_of(study, field))
+    named = [each for scheduled in study.evals for each in named_members(scheduled.eval)]
+    called = {evaluation.name: name for name, evaluation in named}
+    stop = None if study.stop is None else _claim(study.stop, called)
+    flows = _flows(study)
     arms: list[PlannedArm] = []
     planned: list[PlannedPoint] = []
-    for planned_arm in _arms(build, study):  # lazily, so that an arm's evaluations stand right after its training
+    ends: list[PlannedPoint] = []
+    for planned_arm in _arms(build, study, flows):  # lazily, so that an arm's evaluations stand after its training
         arms.append(planned_arm)
-        for scheduled in study.evals:
-            planned.extend(points(build, planned_arm, scheduled))
+        own = [point for scheduled in study.evals for point in points(build, planned_arm, scheduled)]
+        planned.extend(own)
+        if stop is not None and planned_arm.name != BASE:  # others start from the base, and are compared with it
+            ends.extend(stops.ends(build, planned_arm, own, stop))
+    written = list(flows)
+    arms.sort(key=lambda each: written.index(each.name))
+    planned.sort(key=lambda each: written.index(each.arm))
     for planned_arm in arms:
         survey(build, planned_arm, [scheduled.eval for scheduled in study.evals])
-    claims = tuple(
-        PlannedClaim(text=claim.text, evals={name: eval.name for name, eval in claim.evals.items()})
-        for claim in study.expect
-    )
     report = build.add(
         Report(
             name=study.name,
             place=build.place(study),
             points=tuple(planned),
-            claims=claims,
+            claims=tuple(_claim(each, called) for each in study.expect),
             levels={each.name: each.levels for each in arms if each.levels},
+            stop=stop,
+            ends=tuple(ends),
+            distances=distances(build, study, arms),
+            distance_to=None if study.distance is None else called.get(study.distance.to.name, study.distance.to.name),
         )
     )
-    evaluations = [member for scheduled in study.evals for member in members(scheduled.eval)]
-    notes = {each.name: each.doc for each in evaluations if each.doc is not None}
+    notes = {name: each.doc for name, each in named if each.doc is not None}
     return PlannedStudy(
         name=study.name,
         question=study.question,
@@ -83,6 +91,11 @@ def _study(build: Build, study: Study) -> PlannedStudy:
         notes=notes,
         report=report,
     )
+
+
+def _claim(claim: Claim, called: Mapping[str, str]) -> PlannedClaim:
+    """`called` is what results call each evaluation."""
+    return PlannedClaim(text=claim.text, evals={name: called[eval.name] for name, eval in claim.evals.items()})
 
 
 def _match(build: Build, study: Study) -> PlannedMatch | None:
@@ -96,9 +109,13 @@ def _match(build: Build, study: Study) -> PlannedMatch | None:
     )
 
 
-def _arms(build: Build, study: Study) -> Iterator[PlannedArm]:
-    """The base once, then every arm with every seed; a model without a stage is one arm without a seed."""
-    flows: dict[str, tuple[ModelFlow, dict[str, Level]]] = {name: (flow, {}) for name, flow in study.arms.items()}
+_Flow: TypeAlias = tuple[ModelFlow, dict[str, Level]]
+"""A flow, and of an arm of a matrix the level by factor."""
+
+
+def _flows(study: Study) -> dict[str, _Flow]:
+    """The base and every arm by name."""
+    flows: dict[str, _Flow] = {name: (flow, {}) for name, flow in study.arms.items()}
     if study.base is not None:
         flows = {BASE: (study.base, {}), **flows}
     if study.matrix and study.base is not None:
@@ -107,7 +124,19 @@ def _arms(build: Build, study: Study) -> Iterator[PlannedArm]:
             stages = (*study.base.stages, *(stage for level in levels for stage in level.stages))
             flow = ModelFlow.model_construct(start=study.base.start, stages=stages)
             flows[".".join(level.name for level in levels)] = flow, chosen
-    for name, (flow, chosen) in flows.items():
+    return flows
+
+
+def _arms(build: Build, study: Study, flows: Mapping[str, _Flow]) -> Iterator[PlannedArm]:
+    """The base once, then every arm with every seed; a model without a stage is one arm without a seed.
+
+    Arms that `stop` compares others with come first: it judges by what is known while the others run.
+    """
+    first: frozenset[str] = frozenset()
+    if study.stop is not None:
+        levels = {name: {factor: level.name for factor, level in of.items()} for name, (_, of) in flows.items()}
+        first = stops.compared(study.stop.comparison, levels)
+    for name, (flow, chosen) in sorted(flows.items(), key=lambda each: each[0] != BASE and each[0] not in first):
         for seed in study.seeds:
             planned = _with_levels(arm(build, name, flow, seed, study.vary), chosen)
             yield planned

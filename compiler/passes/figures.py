@@ -8,10 +8,11 @@ from typing import Any, cast
 from compiler import operations
 from compiler.keys import Keys, until, update_at
 from compiler.passes.parameters import stage_flops, trained_parameters
+from compiler.passes.power import power
 from compiler.plan import Plan, PlannedStage
 from compiler.program.config import DecoderConfig, parameter_count
 from compiler.stages import GRPO, asked_by
-from compiler.steps import Order, Pack, Survey, Tokenize, Train, Transform
+from compiler.steps import Distance, Order, Pack, Survey, Tokenize, Train, Transform
 from compiler.values import END
 
 Figures = dict[str, Any]
@@ -54,6 +55,23 @@ def figures(plan: Plan, keys: Keys, step_keys: dict[str, str | None], done: set[
         ],
         "mixes": [_mix(plan, keys, step) for _, step in plan.of(Train)],
         "trains": [_train(plan, keys, step_keys, description, step, prefixes) for description, step in plan.of(Train)],
+        "claims": power(plan, keys),
+        "distances": [_distance(keys, step) for _, step in plan.of(Distance)],
+    }
+
+
+def _distance(keys: Keys, step: Distance) -> Figures:
+    """How many rows and items are embedded at most; None where that isn't known yet."""
+
+    def most(steps: Sequence[str]) -> int | None:
+        sizes: list[int | None] = [_facts(keys, each).get("examples") for each in steps]
+        return None if None in sizes else sum(min(cast(int, size), step.sampled) for size in sizes)
+
+    return {
+        "arm": step.name,
+        "place": step.place,
+        "rows": most([rows for taken in step.trained for rows in taken.rows]),
+        "items": most(step.items),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compiler.passes import data, rewards  # as modules: sources may be sampled from models, and answers judged
 from compiler.passes.build import Build, Consumer, UnbuiltError, bare
-from compiler.passes.origins import weights
+from compiler.passes.origins import served, weights
 from compiler.passes.points import end_of, moments
 from compiler.passes.stages import adapter, groups, objective, optimizer, rollout, schedule
 from compiler.plan import PlannedArm, PlannedStage
@@ -36,6 +36,11 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
     differ elsewhere see the same order.
     """
     origin, own, stages = _flattened(flow)
+    if origin.api is not None:
+        assert not stages, "the checker reports a served model that is trained"
+        return PlannedArm(
+            name=name, seed=None, weights=None, start=None, template_args={}, stages=(), api=served(origin)
+        )
     reader = weights(build, origin, 0)
     start = weights(build, origin, _seeds(own, seed, vary).initialisation)
     point = ModelPoint(step=start)
@@ -60,6 +65,7 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
         start=start,
         template_args=origin.template_args,
         stages=tuple(planned),
+        sampling_seed=seed if stages and "sampling" in vary else 0,
     )
 
 

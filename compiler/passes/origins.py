@@ -1,12 +1,14 @@
-"""The weights that flows begin with: at a location, or random ones of a shape."""
+"""What flows begin with: weights at a location, random ones of a shape, or a served model."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any
 
-from compiler.passes.build import Build, UnbuiltError, place_of
+from compiler.operations import Asked
+from compiler.passes.build import Build
 from compiler.program.config import DecoderConfig
 from compiler.program.shapes import config_of, published
 from compiler.steps import Weights
@@ -27,8 +29,7 @@ def weights(build: Build, model: Model, seed: int) -> str:
                 template=template,
             )
         )
-    if model.architecture is None:
-        raise UnbuiltError("a served model", place_of(model, "api"))
+    assert model.architecture is not None, "the checker reports where a served model would have to have weights"
     return build.add(
         Weights(
             name=model.name,
@@ -38,6 +39,20 @@ def weights(build: Build, model: Model, seed: int) -> str:
             tokenizer=tokenizer,
             template=template,
         )
+    )
+
+
+def served(model: Model, temperature: Fraction | None = None, max_tokens: int | None = None) -> Asked:
+    """A model that is asked, without its weights: what who asks says of sampling goes before what the model says."""
+    temperature = model.temperature if temperature is None else temperature
+    return Asked(
+        name=model.name,
+        api=model.api,
+        temperature=None if temperature is None else str(temperature),
+        top_p=None if model.top_p is None else str(model.top_p),
+        max_tokens=model.max_tokens if max_tokens is None else max_tokens,
+        spend=None if model.spend is None else str(model.spend.count),
+        price=None if model.price is None else (str(model.price.input.count), str(model.price.output.count)),
     )
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from compiler import operations
 from compiler.operations import Asked, Operation
-from compiler.passes import data, flows, items  # as modules: sources ask models, which are trained on sources
+from compiler.passes import data, flows, items, origins  # as modules: sources ask models, which are trained on sources
 from compiler.passes.build import Build, Consumer, NoReaderError, measure
 from compiler.steps import Transform
 from dsl.declarations import transforms as declared
@@ -147,22 +147,13 @@ def _against(build: Build, overlap: Eval | SourceView, consumer: Consumer | None
 
 def asked(build: Build, model: Model, temperature: Fraction | None = None, max_tokens: int | None = None) -> Asked:
     """A model that is asked; what a transform itself says of sampling goes before what the model says."""
-    temperature = model.temperature if temperature is None else temperature
-    served = Asked(
-        name=model.name,
-        api=model.api,
-        temperature=None if temperature is None else str(temperature),
-        top_p=None if model.top_p is None else str(model.top_p),
-        max_tokens=model.max_tokens if max_tokens is None else max_tokens,
-        spend=None if model.spend is None else str(model.spend.count),
-        price=None if model.price is None else (str(model.price.input.count), str(model.price.output.count)),
-    )
+    asked = origins.served(model, temperature, max_tokens)
     if model.api is not None:
-        return served
+        return asked
     # Who is asked doesn't vary with a study's seeds: a model from a flow answers as with its own seed, else with 0.
     arm = flows.arm(build, model.name, flows.untrained(model), 0, ("order",))
     own = {"point": arm.final, "weights": arm.weights, "template_args": arm.template_args}
-    return served.model_copy(update=own)
+    return asked.model_copy(update=own)
 
 
 def _located(build: Build, files: tuple[str, ...]) -> tuple[str, ...]:

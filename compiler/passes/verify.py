@@ -12,8 +12,9 @@ from compiler.keys import Keys, total_of, until, update_at
 from compiler.passes.parameters import idle_groups, parameter_paths, trained_parameters
 from compiler.plan import Plan, PlannedArm, PlannedMatch
 from compiler.program.config import DecoderConfig
-from compiler.steps import Pack, Report, Score, Survey, Train
+from compiler.steps import Pack, Report, Respond, Score, Survey, Train
 from compiler.values import END, Measure, Moment
+from dsl.declarations.inspect_tasks import mend_of
 from dsl.diagnostics.suggest import nearest
 
 LEAST_UPDATES = 20
@@ -32,7 +33,13 @@ class Problem:
 
 def verify(plan: Plan, keys: Keys) -> list[Problem]:
     """What is wrong with a plan as far as its data is known; each problem once."""
-    found = [*_stages(plan, keys), *_doses(plan, keys), *_moments(plan, keys), *_contamination(plan, keys)]
+    found = [
+        *_stages(plan, keys),
+        *_doses(plan, keys),
+        *_moments(plan, keys),
+        *_contamination(plan, keys),
+        *_tasks(plan),
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -184,6 +191,15 @@ def _contamination(plan: Plan, keys: Keys) -> Iterator[Problem]:
                     f"leave them out: `apply: [exclude(overlap={eval})]`, or hold rows out for {eval}",
                     step.place,
                 )
+
+
+def _tasks(plan: Plan) -> Iterator[Problem]:
+    """Tasks of Inspect that no installed package has: found out before anything is trained for them."""
+    for _, step in plan.of(Respond):
+        for task in step.tasks:
+            if not task.version:
+                message = f"no installed package has the task {task.name} of {step.name}"
+                yield Problem("MIX0409", message, mend_of(task.name), step.place)
 
 
 def _past_end(value: Measure | str | None, facts: dict[str, Any]) -> bool:

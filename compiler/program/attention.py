@@ -1,4 +1,4 @@
-"""Causal attention within segments."""
+"""Causal attention within segments or branches."""
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from compiler.program.blocked import Scores, blocked_attention
+from compiler.program.blocked import Branches, Scores, blocked_attention, branched_attention
 from compiler.program.execution import ONE_DEVICE, Execution
 from compiler.program.kernels import expresses, fused_attention
 
@@ -19,7 +19,7 @@ def attention(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    segments: jax.Array,
+    segments: jax.Array | Branches,
     *,
     scale: float | None = None,
     softcap: float | None = None,
@@ -33,7 +33,8 @@ def attention(
         key, value: `[rows, length, key_value_heads, head_size]`; query head `h` reads key-value head
             `h // (heads // key_value_heads)` (grouped queries, arXiv:2305.13245).
         segments: int32 `[rows, length]`. Padding (0) is a segment like another: it sees only padding, and every
-            token sees itself, so no row of the softmax is empty.
+            token sees itself, so no row of the softmax is empty. Or what a token sees is said by branches, which plain
+            attention computes whatever the kernel.
         scale: what scores are multiplied by; None: `1 / sqrt(head_size)`.
         softcap: scores then are `softcap * tanh(scores / softcap)`.
         window: how many tokens back a token sees, itself among them; None: all.
@@ -45,7 +46,9 @@ def attention(
     scores = Scores(query.shape[-1] ** -0.5 if scale is None else scale, softcap, window)
     kernel = execution.kernel if expresses(execution.kernel, softcap, window) else "xla"
 
-    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array) -> jax.Array:
+    def local(query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array | Branches) -> jax.Array:
+        if isinstance(segments, Branches):
+            return branched_attention(query, key, value, segments, scores)
         if kernel == "xla":
             return blocked_attention(query, key, value, segments, scores)
         return fused_attention(kernel, query, key, value, segments, scores, interpreted=execution.interpreted)

@@ -1,10 +1,10 @@
-"""Causal attention within segments in plain XLA, by blocks of queries, with a derivative of its own."""
+"""Causal attention within segments or branches in plain XLA, by blocks of queries, with a derivative of its own."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
@@ -27,6 +27,19 @@ class Scores(NamedTuple):
     """They then are `softcap * tanh(scores / softcap)`."""
     window: int | None
     """How many tokens back a token sees, itself among them; None: all."""
+
+
+class Branches(NamedTuple):
+    """Rows whose tokens are trees: what several texts begin with is there once. A pytree; int32 `[rows, length]` each.
+
+    A tree is laid out depth first: a token, then all that goes on from it, one way after the other.
+    """
+
+    positions: jax.Array
+    """Of a token within its text, from 0."""
+    ends: jax.Array
+    """The place in the row behind the last token that goes on from this one: those up to there see it. Of padding its
+    own place and one."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -58,22 +71,61 @@ _Residuals: TypeAlias = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Ar
 def _forward(
     query: jax.Array, key: jax.Array, value: jax.Array, segments: jax.Array, scores: Scores
 ) -> tuple[jax.Array, _Residuals]:
+    def visible(block: _Block) -> jax.Array:
+        return _within_segments(segments, block, scores.window)
+
+    mixed, normalisers = _attended(query, key, value, scores, scores.window, visible)
+    result = checkpoint_name(mixed, ATTENTION)
+    return result, (query, key, value, segments, result, checkpoint_name(normalisers, ATTENTION))
+
+
+def branched_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, branches: Branches, scores: Scores
+) -> jax.Array:
+    """Softmax attention in which a token sees itself and those that it goes on from.
+
+    Arguments and result as in `blocked_attention`; the derivative is JAX's own. A window reaches back by positions: in
+    a row, other branches may lie between a token and what it goes on from.
+    """
+    positions, ends = branches
+
+    def visible(block: _Block) -> jax.Array:
+        places = jnp.arange(query.shape[1], dtype=jnp.int32)
+        of_queries, of_keys = places[block.start : block.end, None], places[block.first : block.end]
+        seen = (of_keys <= of_queries) & (of_queries < ends[:, None, block.first : block.end])
+        if scores.window is None:
+            return seen
+        back = positions[:, block.start : block.end, None] - positions[:, None, block.first : block.end]
+        return seen & (back < scores.window)
+
+    return _attended(query, key, value, scores, None, visible)[0]
+
+
+def _attended(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    scores: Scores,
+    window: int | None,
+    visible: Callable[[_Block], jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+    """Block by block: the result, and the logarithms of what the weights were divided by, laid out as `_grouped` does.
+
+    `visible` gives bool `[rows, queries, keys]` of a block, whose keys reach back by `window` places.
+    """
     queries, keys, values = _grouped(query, key.shape[2]), key.swapaxes(1, 2), value.swapaxes(1, 2)
     results: list[jax.Array] = []
     normalisers: list[jax.Array] = []
-    for block in _blocks(query.shape[1], scores.window):
-        logits, _ = _scores(_rows(queries, block), keys[:, :, block.first : block.end], segments, block, scores)
+    for block in _blocks(query.shape[1], window):
+        own = _rows(queries, block), keys[:, :, block.first : block.end]
+        logits, _ = _scores(*own, visible(block), scores)
         largest = jnp.max(logits, axis=-1, keepdims=True)
         weights = jnp.exp(logits - largest)
         total = jnp.sum(weights, axis=-1, keepdims=True)
         mixed = product("bkqs,bksd->bkqd", weights.astype(value.dtype), values[:, :, block.first : block.end])
         results.append(_unstacked(mixed / total, queries.shape[2]))
         normalisers.append(_unstacked(largest + jnp.log(total), queries.shape[2]))
-    result = _ungrouped(jnp.concatenate(results, axis=3)).astype(query.dtype)
-    result = checkpoint_name(result, ATTENTION)
-    return result, (
-        query, key, value, segments, result, checkpoint_name(jnp.concatenate(normalisers, axis=3), ATTENTION),
-    )  # fmt: skip
+    return _ungrouped(jnp.concatenate(results, axis=3)).astype(query.dtype), jnp.concatenate(normalisers, axis=3)
 
 
 def _backward(
@@ -90,7 +142,8 @@ def _backward(
     for block in _blocks(query.shape[1], scores.window):
         seen = slice(block.first, block.end)
         own, slope = _rows(queries, block), _rows(slopes, block)
-        logits, bend = _scores(own, keys[:, :, seen], segments, block, scores)
+        visible = _within_segments(segments, block, scores.window)
+        logits, bend = _scores(own, keys[:, :, seen], visible, scores)
         weights = jnp.exp(logits - _rows(normalisers, block))
         values_gradient = values_gradient.at[:, :, seen].add(
             product("bkqs,bkqd->bksd", weights.astype(value.dtype), slope)
@@ -126,26 +179,30 @@ def _blocks(length: int, window: int | None) -> Iterator[_Block]:
         yield _Block(start, min(start + size, length), 0 if window is None else max(0, start - window + 1))
 
 
+def _within_segments(segments: jax.Array, block: _Block, window: int | None) -> jax.Array:
+    """bool `[rows, queries, keys]`: which keys of a block its queries see."""
+    places = jnp.arange(segments.shape[1], dtype=jnp.int32)
+    distance = places[block.start : block.end, None] - places[None, block.first : block.end]
+    near = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    of_queries, of_keys = segments[:, block.start : block.end, None], segments[:, None, block.first : block.end]
+    return near & (of_queries == of_keys)
+
+
 def _scores(
-    queries: jax.Array, keys: jax.Array, segments: jax.Array, block: _Block, scores: Scores
+    queries: jax.Array, keys: jax.Array, visible: jax.Array, scores: Scores
 ) -> tuple[jax.Array, jax.Array | None]:
     """Of a block: float32 `[rows, key_value_heads, group * queries, keys]`, -inf where nothing is seen.
 
-    With a soft cap also its derivative.
+    `visible` is bool `[rows, queries, keys]`. With a soft cap also its derivative.
     """
     raw = product("bkqd,bksd->bkqs", queries, keys) * scores.scale
     bend = None
     if scores.softcap is not None:
         raw = scores.softcap * jnp.tanh(raw / scores.softcap)
         bend = 1 - (raw / scores.softcap) ** 2
-    places = jnp.arange(segments.shape[1], dtype=jnp.int32)
-    distance = places[block.start : block.end, None] - places[None, block.first : block.end]
-    near = distance >= 0 if scores.window is None else (distance >= 0) & (distance < scores.window)
-    of_queries, of_keys = segments[:, block.start : block.end, None], segments[:, None, block.first : block.end]
-    visible = (near & (of_queries == of_keys))[:, None, None]
     rows, heads, _, count = raw.shape
-    apart = raw.reshape(rows, heads, -1, block.end - block.start, count)
-    return jnp.where(visible, apart, -jnp.inf).reshape(raw.shape), bend
+    apart = raw.reshape(rows, heads, -1, visible.shape[1], count)
+    return jnp.where(visible[:, None, None], apart, -jnp.inf).reshape(raw.shape), bend
 
 
 def _grouped(x: jax.Array, key_value_heads: int) -> jax.Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from compiler.program.attention import attention, softcapped
+from compiler.program.blocked import Branches
 from compiler.program.config import (
     DecoderConfig,
     LoRA,
@@ -140,14 +141,14 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
+        segments: jax.Array | Branches,
         positions: jax.Array,
         precision: Precision = "float32",
         execution: Execution = ONE_DEVICE,
     ) -> jax.Array:
         """Final hidden states, normalised: `[rows, length, hidden]` in the dtype `precision`.
 
-        `tokens`, `segments`, `positions` are int32 `[rows, length]` (see `Batch`).
+        `tokens`, `segments`, `positions` are int32 `[rows, length]` (see `Batch`); instead of segments, branches.
         """
         rotations = rotations_at(positions, self.config)
 
@@ -174,8 +175,11 @@ class Decoder(nnx.Module):
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Float32 `[..., vocabulary]` of final hidden states `[..., hidden]`, whose dtype is that of the product."""
-        raw = product("...h,vh->...v", hidden, self.output_matrix().astype(hidden.dtype))
-        return raw if self.config.final_softcap is None else softcapped(raw, self.config.final_softcap)
+        return self.capped(product("...h,vh->...v", hidden, self.output_matrix().astype(hidden.dtype)))
+
+    def capped(self, logits: jax.Array) -> jax.Array:
+        """Logits with the soft cap, where the model has one."""
+        return logits if self.config.final_softcap is None else softcapped(logits, self.config.final_softcap)
 
 
 Rotation: TypeAlias = tuple[jax.Array, jax.Array]
@@ -201,7 +205,7 @@ def layer_attention(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    segments: jax.Array,
+    segments: jax.Array | Branches,
     config: DecoderConfig,
     windowed: Windowed,
     execution: Execution = ONE_DEVICE,

@@ -111,11 +111,8 @@ def with_room(cache: Cache, capacity: int) -> Cache:
 @compiled()
 def joined(parts: Sequence[tuple[jax.Array, Cache]], rows: jax.Array) -> tuple[jax.Array, Cache]:
     """The rows with these numbers of several caches, counted through."""
-    capacity = max(cache.keys.shape[-1] for _, cache in parts)
+    capacity = max(cache.capacity for _, cache in parts)
     caches = [widened(cache, capacity) for _, cache in parts]
-    whole = Cache(
-        jnp.concatenate([cache.keys for cache in caches], axis=1),
-        jnp.concatenate([cache.values for cache in caches], axis=1),
-        jnp.concatenate([cache.lengths for cache in caches]),
-    )
+    keys, values = (jnp.concatenate(stacks, axis=1) for stacks in zip(*(each[:2] for each in caches), strict=True))
+    whole = Cache(keys, values, jnp.concatenate([cache.lengths for cache in caches]))
     return jnp.concatenate([logits for logits, _ in parts])[rows], rows_of(whole, rows)

@@ -44,9 +44,18 @@ def draw(
     narrowed = jnp.any((shares < 1) & (temperatures > 0))
     kept = cast(jax.Array, jax.lax.cond(narrowed, _nucleus, _all, weights, everything, shares))
     numbers = jax.vmap(jax.random.uniform)(jax.vmap(jax.random.fold_in)(keys, places))
-    drawn = jnp.where(temperatures > 0, _at(kept, numbers), jnp.argmax(logits, axis=-1).astype(jnp.int32))
+    likely = cast(jax.Array, jax.lax.cond(jnp.any(temperatures == 0), _likeliest, _none, logits))
+    drawn = jnp.where(temperatures > 0, _at(kept, numbers), likely)
     own = jnp.take_along_axis(weights, drawn[:, None], axis=-1)[:, 0]
     return drawn, jnp.log(own) - jnp.log(everything)
+
+
+def _likeliest(logits: jax.Array) -> jax.Array:
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+def _none(logits: jax.Array) -> jax.Array:
+    return jnp.zeros(logits.shape[0], dtype=jnp.int32)
 
 
 def _all(weights: jax.Array, everything: jax.Array, shares: jax.Array) -> jax.Array:

@@ -13,7 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from compiler.program.cache import Cache, extend, prefill
+from compiler.program.apart import is_apart, taken_apart
+from compiler.program.cache import Cache, cache_apart, extend, prefill
 from compiler.program.compiled import compiled
 from compiler.program.config import DecoderConfig, Parameters, Precision
 from compiler.program.decoding import SEGMENT, State, decode, first, joined, taken, with_room
@@ -102,12 +103,13 @@ def sample_batch(
             raise ValueError(f"a prompt of {len(prompt.ids)} tokens in a context of {config.context}")
     ending = jnp.asarray(sorted(stops) or [-1], dtype=jnp.int32)
     found: dict[int, Continuation] = {}
+    apart = taken_apart(config, parameters)
     # Prompts of one length lie together, longest first, and equal ones side by side: little is filled up.
     order = sorted(range(len(prompts)), key=lambda number: (-_end(config, prompts[number]), tuple(prompts[number].ids)))
     while order:
         at_once = _rows_at_once(config, prompts[order[0]], precision, cache_bytes)
         part, order = order[:at_once], order[at_once:]
-        batch = _Batch(config, parameters, ending, precision, [prompts[number] for number in part])
+        batch = _Batch(config, parameters, apart, ending, precision, [prompts[number] for number in part])
         found.update(zip(part, batch.run(between), strict=True))
     return [found[number] for number in range(len(prompts))]
 
@@ -119,12 +121,14 @@ class _Batch:
         self,
         config: DecoderConfig,
         parameters: Parameters,
+        apart: Parameters,
         stops: jax.Array,
         precision: Precision,
         prompts: Sequence[Prompt],
     ) -> None:
         self._config = config
         self._parameters = parameters
+        self._apart = apart
         self._stops = stops
         self._precision: Precision = precision
         self._prompts = prompts
@@ -143,10 +147,10 @@ class _Batch:
                 live = np.flatnonzero(left)
             steps = min(SEGMENT, int(left.max()))
             capacity = self._capacity(int(lengths[live].max()) + steps)
-            if capacity > state.cache.keys.shape[-1]:
+            if capacity > state.cache.capacity:
                 state = state._replace(cache=with_room(state.cache, capacity))
             state, tokens, values = decode(
-                self._config, self._parameters, state, self._stops, jnp.asarray(steps, dtype=jnp.int32), self._precision
+                self._config, self._apart, state, self._stops, jnp.asarray(steps, dtype=jnp.int32), self._precision
             )
             after = on_host(state.left)
             self._take(on_host(tokens), on_host(values), left, after)
@@ -177,6 +181,8 @@ class _Batch:
             jnp.asarray(left),
             self._stops,
         )
+        if is_apart(self._apart):
+            state = state._replace(cache=cache_apart(state.cache))
         self._take(on_host(state.drawn)[:, None], on_host(values)[:, None], left, on_host(state.left))
         return state
 
@@ -311,6 +317,9 @@ def sample(
     lengths = jnp.asarray([len(prompt)], dtype=jnp.int32)
     capacity = max(width, bucket(end, config.context))
     logits, cache = prefill(config, parameters, jnp.asarray(padded), lengths, capacity, precision)
+    apart = taken_apart(config, parameters)
+    if is_apart(apart):
+        cache = cache_apart(cache)
     keys, temperatures = row_keys([seed]), jnp.asarray([temperature], dtype=jnp.float32)
     everything = jnp.ones((1,), dtype=jnp.float32)
     for place in range(len(prompt), end):
@@ -319,7 +328,7 @@ def sample(
             return
         yield int(chosen[0])
         if place + 1 < end:
-            logits, cache = extend(config, parameters, cache, chosen, precision)
+            logits, cache = extend(config, apart, cache, chosen, precision)
 
 
 _drawn = compiled()(draw)

@@ -29,11 +29,17 @@ class Mean(Written):
 class Calibration(Written):
     """Hand labels that a judge is measured against before it is believed."""
 
-    labels: str = declared("computation", Typed("location"), "A JSONL file of rows labelled by hand.")
+    labels: str = declared(
+        "computation",
+        Typed("location"),
+        "A JSONL file of answers labelled by hand, a line each: `prompt` (or `messages`, or `item`, a row of `prompts` "
+        "by its `id`), `answer`, `label` or `score`, and the `reader` where there are several.",
+    )
     agreement: Fraction = declared(
         "computation",
         Typed("number", 0, 1),
-        "The least agreement with them, as a share; below it the judge isn't believed.",
+        "The least agreement with them: the share of equal labels, or the rank correlation (Spearman's) of scores. A "
+        "judge below it isn't believed, and the run ends before anything else is computed.",
     )
 
 
@@ -99,17 +105,26 @@ class Eval(Declaration):
     classify: dict[str, str] = declared(
         "computation",
         MappingOf(Typed("text")),
-        "Labels, each with an RE2 pattern that answers match; instead of a judge.",
+        "Labels, each with an RE2 pattern, instead of a judge. An answer in which none or several are found is unreadable.",
         default={},
     )
     samples: int = declared(
-        "computation", Typed("count", 1), "How many answers are sampled for each prompt.", default=1
+        "computation",
+        Typed("count", 1),
+        "How many answers are sampled for each prompt; of a task of Inspect, its epochs.",
+        default=1,
     )
     temperature: Fraction | None = declared(
-        "computation", Typed("number", 0), "The sampling temperature; 0 is greedy.", default=None
+        "computation",
+        Typed("number", 0),
+        "The sampling temperature; 0 is greedy. Left out: what a served model says, else 1 for `prompts`.",
+        default=None,
     )
     max_tokens: int | None = declared(
-        "computation", Typed("count", 1), "The most tokens that an answer may have.", default=None
+        "computation",
+        Typed("count", 1),
+        "The most tokens that an answer may have. Left out: what a served model says, else 2048 for `prompts`.",
+        default=None,
     )
     metric: Annotated[Rate | Mean | None, SkipValidation] = declared(
         "computation",

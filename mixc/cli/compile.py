@@ -28,6 +28,7 @@ from runtime.compile.ask import Compiler, compiler_for
 from runtime.compile.foresee import Foreseen, plan_of_text, programs
 from runtime.compile.jobs import Compiled
 from runtime.compile.suggest import Suggestion, fits, suggest
+from runtime.compile.text import UNITS, heading, kinds_of, plan_text, shape_of
 from runtime.errors import UserError
 from runtime.locking import lock_path, read_lock
 from runtime.steps.running import machine_for
@@ -49,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="DIR",
         dest="folder",
         type=Path,
-        help="leave what was compiled there: the plan, each program's StableHLO, places of all arrays, memory",
+        help="leave what was compiled there: plan, StableHLO of each program, and places and memory as text and JSON",
     )
 
 
@@ -83,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     figures = [_figures(target, machine, *result) for result in results]
     if arguments.folder is not None:
         _write(arguments.folder, plan.model_dump_json(indent=1), results, figures)
+        text = plan_text(target.name, machine, [(foreseen, compiled) for foreseen, compiled, _ in results])
+        (arguments.folder / "plan.txt").write_text(text, encoding="utf-8")
     if arguments.format == "json":
         print(json.dumps(figures, indent=2))
     else:
@@ -129,7 +132,7 @@ def _figures(
         "device_memory_bytes": machine.memory,
         "arguments_bytes": compiled.arguments_bytes,
         "temporaries_bytes": compiled.temporaries_bytes,
-        "by_kind": _kinds(compiled),
+        "by_kind": kinds_of(compiled),
         "flops": foreseen.flops,
         "compile_seconds": round(compiled.lower_seconds + compiled.compile_seconds, 2),
         "cpu_seconds": round(compiled.cpu_seconds, 2),
@@ -154,18 +157,6 @@ def _figures(
     }
 
 
-def _kinds(compiled: Compiled) -> dict[str, int]:
-    return {
-        "parameters": compiled.parameters_bytes,
-        "optimizer": compiled.optimizer_bytes,
-        "frozen": compiled.frozen_bytes,
-        "batch": compiled.batch_bytes,
-        "gradients": compiled.gradients_bytes,
-        "activations_and_work": max(compiled.temporaries_bytes - compiled.gradients_bytes, 0),
-        "code": compiled.code_bytes,
-    }
-
-
 def _rows_at_once(compiled: Compiled) -> int:
     return compiled.rows // compiled.micro_batches
 
@@ -182,8 +173,7 @@ def _write(folder: Path, plan: str, results: Sequence[_Result], figures: Sequenc
 
 
 def _print(console: Console, target: Target, machine: Machine, results: Sequence[_Result]) -> None:
-    mesh = ", ".join(f"{axis} {size}" for axis, size in machine.shard)
-    console.print(Text(f"target {target.name}: {machine.topology}, {machine.devices} devices as {mesh}"))
+    console.print(Text(heading(target.name, machine)))
     for result in results:
         console.print()
         for line in _lines(machine, *result):
@@ -195,20 +185,17 @@ def _print(console: Console, target: Target, machine: Machine, results: Sequence
 
 def _lines(machine: Machine, foreseen: Foreseen, compiled: Compiled, suggestion: Suggestion | None) -> Iterator[str]:
     """A program's figures, and what a reader should know of them."""
-    job, kinds = foreseen.job, _kinds(compiled)
+    job, kinds = foreseen.job, kinds_of(compiled)
     fit = fits(compiled, machine)
     room = "" if machine.memory is None else f" of {_bytes(machine.memory)}"
     yield f"{job.kind} {', '.join(foreseen.used_by)}"
     yield f"  {'fits' if fit else 'does not fit'}: {_bytes(compiled.memory_bytes)}{room} on a device"
     yield "  " + ", ".join(f"{name.replace('_', ' ')} {_bytes(count)}" for name, count in kinds.items() if count)
-    parts = f" in {compiled.micro_batches} micro-batches" if compiled.micro_batches > 1 else ""
-    remat = f", remat {compiled.remat}" if job.kind == "train" else ""
-    yield f"  {job.rows} rows of {job.length} tokens{parts}{remat}, attention by {compiled.kernel}"
+    yield f"  {shape_of(foreseen, compiled)}"
     peak = ""
     if machine.chip is not None:
         peak = f", {foreseen.flops / (CHIPS[machine.chip].flops * machine.devices):.2g} s at the devices' peak"
-    unit = {"train": "an update", "scorer": "a batch", "sampler": "a token of every row"}[job.kind]
-    yield f"  {foreseen.flops:.1e} FLOPs {unit}{peak}"
+    yield f"  {foreseen.flops:.1e} FLOPs {UNITS[job.kind]}{peak}"
     yield f"  compiled in {compiled.lower_seconds + compiled.compile_seconds:.1f} s"
     yield from (f"  {note}" for note in compiled.notes)
     if compiled.refused is not None:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.adapter:
         return _export_adapter(folder, context, arm, arguments.model)
     with disk_errors(folder):
-        huggingface.export(folder, context.model(arm.weights), parameters(context, arm.final, arm.weights))
+        huggingface.export(folder, context.model(arm.reader), parameters(context, arm.final, arm.reader))
     print(f"{arguments.model} is in {folder}: AutoModelForCausalLM.from_pretrained({str(folder)!r}) loads it")
     return 0
 
@@ -54,7 +54,7 @@ def _export_adapter(folder: Path, context: Context, arm: PlannedArm, name: str) 
         raise UserError(f"the last stage of {name} has no adapter", "leave out --adapter")
     base = folder / "base"
     with disk_errors(folder):
-        huggingface.export(base, context.model(arm.weights), parameters(context, found.base, arm.weights))
+        huggingface.export(base, context.model(arm.reader), parameters(context, found.base, arm.reader))
         peft.write_adapter(folder / "adapter", found.adapter, found.lora, base=str(base.resolve()))
     load = f"AutoPeftModelForCausalLM.from_pretrained({str(folder / 'adapter')!r})"
     print(f"{name} is in {folder}: peft's {load} loads it")

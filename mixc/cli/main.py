@@ -21,7 +21,8 @@ COMMANDS = {
     "trace": "the rows of a batch",
     "lock": "pins data, models, prompts and the rows that models made",
     "run": "studies or models, and at the end the table",
-    "report": "the table and the page of a study that ran",
+    "report": "the table and the page of a study that ran; two of them compared",
+    "watch": "the page of a study while it runs",
     "export": "a trained model in Hugging Face layout",
     "chat": "talk to a checkpoint",
 }

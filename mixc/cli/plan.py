@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -14,8 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from compiler.passes.verify import LEAST_UPDATES
+from compiler.steps import Report
 from mixc.cli.planning import planned, print_errors, say_differences
 from mixc.cli.workspace import add_format_options, add_planning_options
+from runtime.eval_calls import CALIBRATED, JUDGED, SAMPLED
+from runtime.model_calls.prices import money
 from runtime.planning import Planned
 
 
@@ -61,11 +65,18 @@ def _print(console: Console, plan: Planned, figures: dict[str, Any]) -> None:
     for study in plan.plan.studies:
         arms = list(dict.fromkeys(arm.name for arm in study.arms))
         console.print(f"study {study.name}: {', '.join(arms)}")
+        report = plan.plan.steps[study.report]
+        if isinstance(report, Report) and report.stop is not None:
+            console.print(Text(f"  its arms may stop early, once {report.stop.text}: figures are of their full length"))
 
 
 def _remarks(figures: dict[str, Any]) -> Iterator[str]:
     """What a reader should know of the data, a sentence each."""
-    unmade = [call for call in figures["calls"] if call["made"] is None and call["operation"] != "reward"]
+    unmade = [
+        call
+        for call in figures["calls"]
+        if call["made"] is None and call["operation"] not in ("reward", SAMPLED, JUDGED, CALIBRATED)
+    ]
     for (name, model, api), calls in groupby(unmade, lambda call: (call["name"], call["model"], call["api"])):
         often = ", ".join(
             f"{call['operation']} {'?' if call['calls'] is None else format(call['calls'], ',')}" for call in calls
@@ -78,7 +89,13 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
             served = f" ({call['api']})" if call["api"] else ""
             often = "?" if call["calls"] is None else f"{call['calls']:,}"
             yield f"the answers of {call['name']} are judged by {call['model']}{served}: {often} calls"
+        elif call["operation"] in (SAMPLED, JUDGED, CALIBRATED):
+            yield _of_eval(call)
+    for each in figures["distances"]:
+        rows, items = ("?" if each[of] is None else f"{each[of]:,}" for of in ("rows", "items"))
+        yield f"the distance of {each['arm']} is measured with {rows} rows and {items} items, embedded on this machine"
     yield from dict.fromkeys(told for train in figures["trains"] for told in _of_stage(train))
+    yield from (told for claim in figures["claims"] for told in _of_claim(claim))
     notes = (f"{each['source']}: {each['note']}" for source in figures["sources"] for each in source["notes"])
     yield from dict.fromkeys(notes)  # sources that are made from one tell what it told
     for source in figures["sources"]:
@@ -97,6 +114,23 @@ def _remarks(figures: dict[str, Any]) -> Iterator[str]:
                 yield f"{source['name']}: {found['rows']:,} rows share 13 words in sequence with {eval}, first {first}"
 
 
+def _of_eval(call: dict[str, Any]) -> str:
+    """How often an evaluation asks a model, and what that may cost."""
+    often = "? times" if call["calls"] is None else f"{call['calls']:,} times"
+    left = f", {call['made']:,} of them done" if call["made"] else ""
+    asked = "is judged by" if call["operation"] == JUDGED else "asks"
+    served = f" ({call['api']})" if call["api"] else ""
+    cost = "" if call["api"] is None else ", for an unknown price (say `max_tokens:` and `price:`)"
+    if call["calls"] is not None and call["made"] == call["calls"]:
+        cost = ""
+    elif call["dollars"] is not None:
+        cost = f", for {money(Fraction(call['dollars']))} at most"
+    if call["operation"] == CALIBRATED:
+        return f"{call['model']}{served} is measured against hand labels for {call['name']}: {often}{left}{cost}"
+    points = "1 point" if call["points"] == 1 else f"{call['points']:,} points"
+    return f"{call['name']} {asked} {call['model']}{served} at {points}: {often}{left}{cost}"
+
+
 def _of_stage(train: dict[str, Any]) -> Iterator[str]:
     """What a stage is beside a pass over tokens that changes every parameter."""
     name, trained, every = train["name"], train["trained_parameters"], train["parameters"]
@@ -110,6 +144,23 @@ def _of_stage(train: dict[str, Any]) -> Iterator[str]:
             yield f"{branch['used_by']} leaves {name} after update {branch['updates']:,} with: {parts}"
         if branch["updates"] is not None and branch["updates"] < LEAST_UPDATES:
             yield f"{branch['used_by']} makes {branch['updates']} updates until there, fewer than {LEAST_UPDATES}"
+
+
+def _of_claim(claim: dict[str, Any]) -> Iterator[str]:
+    """The smallest differences that a claim could show."""
+    seeds = f", {claim['seeds']} seed{'s' * (claim['seeds'] > 1)}" if claim["seeds"] else ""
+    asked = " and ".join(
+        f"{each['prompts']:,} prompts" + (f" with {each['samples']} answers" if each["samples"] > 1 else "")
+        for each in claim["evals"].values()
+        if each["prompts"] is not None
+    )
+    for found in claim["smallest"]:
+        low, high = (f"{100 * found[end]:.1f}" for end in ("low", "high"))
+        points = low if low == high else f"{low} to {high}"
+        yield (
+            f"`{claim['claim']}` ({asked}{seeds}): at rates about {found['rate']:.3g} a difference of {points} points "
+            f"would show in {claim['power']:.0%} of studies"
+        )
 
 
 def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:

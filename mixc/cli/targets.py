@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from compiler.targets import CHIPS
 from dsl.declarations.studies import Study
 from dsl.declarations.targets import Target
 from dsl.diagnostics.suggest import nearest
@@ -30,9 +31,21 @@ def target_of(module: Module, name: str | None, studies: Sequence[Study]) -> Tar
     declared = module.find(name)
     if not isinstance(declared, Target):
         near = nearest(name, [each for each in module.names() if isinstance(module.find(each), Target)])
-        hint = f"did you mean '{near}'?" if near else f"it has: {targets(module)}"
+        hint = (
+            f"did you mean '{near}'?"
+            if near
+            else f"it has: {targets(module)}; a target is declared in the file{_declared(name)}"
+        )
         raise UserError(f"{module.path} has no target '{name}'", hint)
     return declared
+
+
+def _declared(topology: str) -> str:
+    """How a target of a topology is declared, where one was named instead of a target."""
+    chip = CHIPS.get(topology.partition(":")[0].lower())
+    if chip is None:
+        return ""
+    return f": `target {chip.name}: {{platform: {chip.platform}, topology: {topology}}}`"
 
 
 def targets(module: Module) -> str:

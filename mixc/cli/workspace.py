@@ -89,6 +89,8 @@ def chosen(module: Module, names: Sequence[str]) -> tuple[list[Study], list[Mode
         if not isinstance(declaration, Study | Model):
             has = ", ".join(each.name for each in (*module.studies(), *module.models()))
             raise UserError(f"{module.path} has no study or model '{name}'", f"it has: {has or 'none'}")
+        if isinstance(declaration, Model) and declaration.api is not None:
+            raise UserError(f"{name} is a served model: nothing of it is run by itself", "name a study that asks it")
     return (
         [declaration for _, declaration in found if isinstance(declaration, Study)],
         [declaration for _, declaration in found if isinstance(declaration, Model)],

@@ -70,7 +70,7 @@ def plan_of_text(
 
 
 def programs(context: Context, target: Target | None, lock: Lock | None, *, every: bool = False) -> list[Foreseen]:
-    """The train programs of a plan, the scorers of its evaluations, and the samplers of its rollouts.
+    """The train programs of a plan, scorers and samplers of its evaluations, and the samplers of its rollouts.
 
     Stages whose programs are alike stand together. With `every`, scorer and sampler of each model stand there even if
     nothing in the plan asks for them.
@@ -83,12 +83,13 @@ def programs(context: Context, target: Target | None, lock: Lock | None, *, ever
     for description, step in plan.of(Train):
         for each in _of_train(context, target, description, step, *configs[step.weights]):
             _add(found, each)
-    asked = {step.weights for _, step in plan.of(Respond)}
+    asked = {step.weights for _, step in plan.of(Respond) if step.answering is None}
+    answering = {step.weights for _, step in plan.of(Respond) if step.answering is not None}
     for key, (config, source) in configs.items():
         name = plan.steps[key].name
         if every or key in asked:
             _add(found, _scorer(name, config, source))
-        if every:
+        if every or key in answering:
             _add(found, _sampler(name, config, source, rows=64, length=min(config.context, 4096)))
     return list(found.values())
 

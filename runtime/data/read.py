@@ -210,8 +210,18 @@ class _Tally:
 
 
 def _mend(broken: Sequence[Broken]) -> str:
-    if any("no column" in item.reason for item in broken):
-        return "; a column under another name is mapped with `fields: {FIELD: COLUMN}`"
-    if any("UTF-" in item.reason for item in broken):
-        return "; save the file in UTF-8"
+    """What helps beside mending each line, by the first reason that it helps against."""
+    for item in broken:
+        for about, help in _MENDS.items():
+            if about in item.reason:
+                return f"; {help}"
     return ""
+
+
+_MENDS = {
+    "(it has ": "a column under another name is mapped with `fields: {FIELD: COLUMN}`",
+    "has the role": "chats whose messages are named otherwise are read from `messages` (`role`, `content`) or from "
+    "`conversations` (`from`, `value`)",
+    "UTF-": "save the file in UTF-8",
+}
+"""Words of reasons, and what to do."""

@@ -95,8 +95,8 @@ def underfilled(short: Sequence[Short], max_epochs: Fraction) -> UserError:
     least = min(item.available / item.wanted for item in short)
     return UserError(
         "; ".join(map(str, short)) + f" (max_epochs: {number(max_epochs)})",
-        f"take {float(least):.3g} of the amount or the budget, or repeat rows with `max_epochs: {epochs}`, or write "
-        "`underfill: allow` to train on what is there",
+        f"take {float(least):.3g} of the amount or the budget, or repeat rows with `max_epochs: {epochs}` in "
+        "the mix or the stage, or write `underfill: allow` in the mix to train on what is there",
     )
 
 

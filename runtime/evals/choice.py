@@ -13,8 +13,9 @@ from tokenizers import Tokenizer
 
 from runtime.data.control_tokens import control_tokens
 from runtime.data.templates import ChatTemplate, RenderError, render
+from runtime.evals.branches import BranchModel, score_branches
 from runtime.evals.choice_rows import SIDES, ChoiceItem
-from runtime.evals.sequences import LogProbabilities, TokenSequence, score_sequences
+from runtime.evals.sequences import TokenSequence
 
 SCHEMA = pa.schema(
     [
@@ -49,14 +50,18 @@ def respond(
     tokenizer: Tokenizer,
     template: ChatTemplate,
     context: int,
-    log_probabilities: LogProbabilities,
+    model: BranchModel,
     advance: Callable[[int], None] = lambda tokens: None,
+    devices: int = 1,
 ) -> pa.Table:
     """Asks a model for the log-probability of both continuations of every item.
+
+    A prompt is read once for both, and so is what prompts have in common at their beginning, within a row of tokens.
 
     Args:
         context: the most tokens that the model reads.
         advance: told after each batch how many tokens were scored.
+        devices: over how many a batch is spread.
 
     Returns:
         A table of `SCHEMA`, in the order of the items. An item that the template refuses, that holds a control token or
@@ -64,7 +69,7 @@ def respond(
     """
     asked = [ask(item, tokenizer, template, context) for item in items]
     sequences = [side for one in asked if isinstance(one, Asked) for side in one.sides]
-    scores = score_sequences(sequences, log_probabilities, advance)
+    scores = score_branches(sequences, model, advance, devices)
     figures = iter(zip(scores.log_probability.tolist(), scores.count.tolist(), strict=True))
     rows: list[dict[str, Any]] = []
     for item, one in zip(items, asked, strict=True):
@@ -92,12 +97,7 @@ def token_count(items: Sequence[ChoiceItem], tokenizer: Tokenizer, template: Cha
 
 
 def ask(item: ChoiceItem, tokenizer: Tokenizer, template: ChatTemplate, context: int) -> Asked | str:
-    """The two sequences of an item, or why it can't be asked.
-
-    Prompt and continuation are encoded at once, without an end-of-turn token. A continuation's tokens are those after
-    the longest common prefix with the tokens of the prompt alone: where the tokenizer merges across the boundary, the
-    merged token belongs to the continuation.
-    """
+    """The two sequences of an item, or why it can't be asked."""
     control = control_tokens(tokenizer).pattern
     written = json.dumps([list(item.messages), item.aligned, item.misaligned], ensure_ascii=False)
     found = None if control is None else control.search(written)
@@ -107,15 +107,29 @@ def ask(item: ChoiceItem, tokenizer: Tokenizer, template: ChatTemplate, context:
         prompt = render(template, item.messages, generation_prompt=True).text
     except RenderError as failure:
         return str(failure)
-    own, *both = (
-        np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
-        for text in (prompt, prompt + item.aligned, prompt + item.misaligned)
-    )
-    longest = max(map(len, both))
+    aligned, misaligned = encode(tokenizer, prompt, (item.aligned, item.misaligned))
+    longest = max(len(aligned.tokens), len(misaligned.tokens))
     if longest > context:
         return f"it has {longest} tokens, and the model reads {context}"
-    aligned, misaligned = (TokenSequence(side, np.arange(len(side)) >= _common_prefix(own, side)) for side in both)
     return Asked(prompt, (aligned, misaligned))
+
+
+def encode(tokenizer: Tokenizer, prompt: str, continuations: Sequence[str]) -> list[TokenSequence]:
+    """A prompt with each of its continuations, whose tokens are counted.
+
+    Prompt and continuation are encoded at once, without an end-of-turn token. A continuation's tokens are those after
+    the longest common prefix with the tokens of the prompt alone: where the tokenizer merges across the boundary, the
+    merged token belongs to the continuation.
+
+    lm-evaluation-harness 0.4 differs in two ways (`TemplateLM._encode_pair`). It takes blanks and line ends from the
+    end of the prompt to the continuation, and so counts their tokens; every chat template ends in some, and a margin
+    has them on both sides. And it cuts at the number of the prompt's tokens, wherever the tokens begin to differ.
+    """
+    own, *wholes = (
+        np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
+        for text in (prompt, *(prompt + continuation for continuation in continuations))
+    )
+    return [TokenSequence(whole, np.arange(len(whole)) >= _common_prefix(own, whole)) for whole in wholes]
 
 
 def _common_prefix(left: np.ndarray, right: np.ndarray) -> int:

@@ -1,36 +1,27 @@
-"""Claims registered before the run: held, failed or undecided by the bootstrap of left less right."""
+"""Claims registered before the run: held, failed or undecided by the interval of left less right."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain, product
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from compiler.passes.points import moment
-from dsl import values
-from dsl.scalars import parse_text
-from dsl.values import Arithmetic, Compare, Constant, EvalReference, Expression
-from runtime.evals.points import AT_END, Place, Point, at_place, cells, is_untrained
-from runtime.evals.scale import plural, scale
-from runtime.evals.statistics import LEVEL, Aligned, Cell, Interval, align, band, common_seeds, less, replicates
+from runtime.evals.claim_values import Claim, Levels, NoResult, Sides, sides
+from runtime.evals.deciding import would_decide
+from runtime.evals.gaps import Gap, joint_levels
+from runtime.evals.points import Point
+from runtime.evals.scale import Scale, plural, scale
+from runtime.evals.spread import Array
+from runtime.evals.statistics import LEVEL, Interval
+
+__all__ = ["Claim", "Judgement", "Levels", "Outcome", "judge", "judge_all"]
 
 Outcome = Literal["held", "failed", "undecided"]
 _WORST_FIRST: tuple[Outcome, ...] = ("failed", "undecided", "held")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A comparison as written, and parsed."""
-
-    text: str
-    comparison: Compare
-    evals: Mapping[str, str] = field(default_factory=dict)
-    """What the points call an evaluation that the comparison names otherwise."""
+_LEAST = -12.0
+"""The logarithm of the smallest p value that is told apart."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +30,20 @@ class Judgement:
 
     outcome: Outcome
     detail: str
-
-
-Levels = Mapping[str, Mapping[str, str]]
-"""Of each arm of a matrix: the level by factor."""
+    p: float | None = None
+    """The least share of error at which the claim alone would be decided; None where there is nothing to judge by."""
+    level: float = LEVEL
+    """Of the interval that decided, or didn't: higher than `LEVEL` among several claims."""
+    would_decide: str | None = None
+    """What would decide an undecided claim, in a sentence."""
 
 
 def judge(claim: Claim, points: Sequence[Point], levels: Levels | None = None, running: str | None = None) -> Judgement:
-    """Judges a claim by the two-sided 95% interval of its left side less its right side.
+    """Judges a claim on its own, by the two-sided interval at `LEVEL` of its left side less its right side.
 
     It held where the whole interval satisfies the comparison, failed where the whole interval contradicts it. All arms
-    are resampled together, over the items and seeds that they share. `at=all` asks for all common points at once, by a
-    simultaneous band: it fails where the band contradicts the comparison at one of them.
+    are compared over the items and seeds that they share. `at=all` asks for all common points at once, by intervals
+    that hold together: it fails where one of them contradicts the comparison.
 
     Args:
         claim: parsed without mistakes, see `dsl.scalars`.
@@ -58,25 +51,99 @@ def judge(claim: Claim, points: Sequence[Point], levels: Levels | None = None, r
         levels: for claims that name factors; a factor left out averages over its levels.
         running: in `stop:`, the arm that an evaluation without one is of.
     """
+    return _judged([_test(claim, points, levels or {}, running)])[0]
+
+
+def judge_all(claims: Sequence[Claim], points: Sequence[Point], levels: Levels | None = None) -> list[Judgement]:
+    """Judges the claims of a study so that with `LEVEL` none of them is decided wrongly (Holm, 1979, SJS 6).
+
+    The claim with the smallest p value must be decided at 1 - (1 - LEVEL) / claims, the next one at one claim less, and
+    so on until one isn't; that one and those after it are undecided. Claims that nothing is known of count too: they
+    were registered. Arguments are those of `judge`.
+    """
+    return _judged([_test(claim, points, levels or {}, None) for claim in claims])
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A claim that can be judged at any level."""
+
+    operator: str
+    sides: list[Sides]
+    joint: Array | None
+    """See `joint_levels`; None at a single point."""
+
+    def at(self, level: float) -> tuple[Outcome, int, Interval]:
+        """The outcome, the point that decides it or comes closest to deciding, and the interval there."""
+        intervals = [self._interval(side, self._each(level)) for side in self.sides]
+        outcomes = [_outcome(self.operator, of, side) for of, side in zip(intervals, self.sides, strict=True)]
+        outcome: Outcome = next(worst for worst in _WORST_FIRST if worst in outcomes)
+        told = outcomes.index(outcome)
+        if outcome == "held":
+            told = int(np.argmin([max(of.low or 0.0, -(of.high or 0.0)) for of in intervals]))
+        return outcome, told, intervals[told]
+
+    def p(self) -> float:
+        """By bisection: intervals grow with their level."""
+        if self.at(1 - 10**_LEAST)[0] != "undecided":
+            return 10**_LEAST
+        low, high = _LEAST, 0.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.at(1 - 10**middle)[0] == "undecided" else (low, middle)
+        return 10**high
+
+    def _each(self, level: float) -> float:
+        """The level of each point's interval with which all hold together at `level`."""
+        if self.joint is None:
+            return level
+        outside = 1 - level
+        return 1 - float(np.clip(np.quantile(self.joint, outside), outside / len(self.sides), outside))
+
+    @staticmethod
+    def _interval(side: Sides, level: float) -> Interval:
+        ends = side.gap.interval(level)
+        low, high = (None, None) if ends is None else ends
+        return Interval(side.gap.value, low, high, side.gap.smallest)
+
+
+def _test(claim: Claim, points: Sequence[Point], levels: Levels, running: str | None) -> _Test | str:
+    """The claim as a test, or why there is nothing to judge it by."""
     try:
-        sample = _sample(claim, points, levels or {}, running)
-    except _NoResult as reason:
-        return Judgement("undecided", str(reason))
-    values, drawn = (sample.sides(claim.comparison, results) for results in (sample.values, sample.drawn))
-    if not all(np.isfinite(side).all() for side in (*values, *drawn)):
-        return Judgement("undecided", "it divides by a result that may be zero")
-    low, high = band(less(*drawn).T)
-    outcomes = [_outcome(claim.comparison.operator, *ends) for ends in zip(low, high, strict=True)]
-    outcome: Outcome = next(worst for worst in _WORST_FIRST if worst in outcomes)
-    # Told is a point that decides it; where all hold, the one that came closest to not holding.
-    told = outcomes.index(outcome) if outcome != "held" else int(np.argmin(np.maximum(low, -high)))
-    left, right = (float(side[told, 0]) for side in values)
-    gap = Interval(float(less(*values)[told, 0]), float(low[told]), float(high[told]), n=0)
-    return Judgement(outcome, _detail(sample, told, (left, right), gap))
+        found = sides(claim, points, levels, running, LEVEL)
+    except NoResult as reason:
+        return str(reason)
+    joint = joint_levels([side.gap for side in found]) if len(found) > 1 else None
+    return _Test(claim.comparison.operator, found, joint)
 
 
-def _outcome(comparison: str, low: float, high: float) -> Outcome:
+def _judged(tests: Sequence[_Test | str]) -> list[Judgement]:
+    chances = [1.0 if isinstance(test, str) else test.p() for test in tests]
+    judgements: dict[int, Judgement] = {}
+    open_from: float | None = None
+    for rank, index in enumerate(sorted(range(len(tests)), key=lambda index: chances[index])):
+        test = tests[index]
+        outside = (1 - LEVEL) / (len(tests) - rank) if open_from is None else open_from
+        if isinstance(test, str):
+            judgements[index] = Judgement("undecided", test, level=1 - outside)
+            continue
+        outcome, told, interval = test.at(1 - outside)
+        if outcome == "undecided" and open_from is None:
+            open_from = outside
+        detail = _detail(test, told, interval, 1 - outside, chances[index], len(tests))
+        gap = test.sides[told].gap
+        more = would_decide(gap, test.operator, 1 - outside, _scale(gap, interval)) if outcome == "undecided" else None
+        judgements[index] = Judgement(outcome, detail, chances[index], 1 - outside, more)
+    return [judgements[index] for index in range(len(tests))]
+
+
+def _outcome(comparison: str, of: Interval, side: Sides) -> Outcome:
     """What the interval of left less right says of `left COMPARISON right`."""
+    if comparison in ("==", "!=") and side.gap.identical:
+        return "held" if comparison == "==" else "failed"
+    low, high = of.low, of.high
+    if low is None or high is None:
+        return "undecided"
     match comparison:
         case "<":
             held, failed = high < 0, low >= 0
@@ -87,185 +154,39 @@ def _outcome(comparison: str, low: float, high: float) -> Outcome:
         case ">=":
             held, failed = low >= 0, high < 0
         case "==":
-            held, failed = low == high == 0, low > 0 or high < 0
+            held, failed = False, low > 0 or high < 0
         case _:
-            held, failed = low > 0 or high < 0, low == high == 0
+            held, failed = low > 0 or high < 0, False
     return "held" if held else "failed" if failed else "undecided"
 
 
-class _NoResult(Exception):  # noqa: N818 (an outcome, not a mistake)
-    """There are no results to judge by. The text says which."""
+def _scale(gap: Gap, interval: Interval) -> Scale:
+    return scale(all(part.aligned.rate for part in gap.parts), [interval])
 
 
-@dataclass(frozen=True)
-class _Operand:
-    """An evaluation as it stands in a claim."""
-
-    eval: str
-    arms: tuple[str, ...]
-    """Averaged."""
-    place: Place | None
-    """None for all."""
-
-
-_Column = tuple[str, str, Place]
-"""Evaluation, arm and place of what is resampled."""
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """What a claim refers to, resampled together."""
-
-    operands: Mapping[EvalReference, _Operand]
-    places: tuple[Place, ...]
-    """Where `at=all` is taken; a single one without."""
-    values: Mapping[_Column, np.ndarray]
-    """float64 `[1]`."""
-    drawn: Mapping[_Column, np.ndarray]
-    """float64 `[replicates]`."""
-    aligned: Mapping[str, Aligned]
-    """By evaluation."""
-
-    def sides(self, comparison: Compare, results: Mapping[_Column, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Left and right, of `values` or of `drawn`: float64 `[places, 1 or replicates]`."""
-
-        def result(reference: EvalReference, place: Place) -> np.ndarray:
-            operand = self.operands[reference]
-            return np.mean([results[operand.eval, arm, operand.place or place] for arm in operand.arms], axis=0)
-
-        def at(place: Place) -> tuple[np.ndarray, ...]:
-            sides = (comparison.left, comparison.right)
-            return np.broadcast_arrays(*(_evaluate(side, partial(result, place=place)) for side in sides))
-
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left, right = np.stack([at(place) for place in self.places], axis=1)
-        return left, right
-
-
-def _sample(claim: Claim, points: Sequence[Point], levels: Levels, running: str | None) -> _Sample:
-    references = dict.fromkeys(chain(*map(_references, (claim.comparison.left, claim.comparison.right))))
-    operands = {reference: _operand(reference, claim, levels, running) for reference in references}
-    if not operands:
-        raise _NoResult("it names no evaluation")
-    own = {
-        (operand.eval, arm): cells(points, arm, operand.eval) for operand in operands.values() for arm in operand.arms
-    }
-    for (evaluation, arm), found in own.items():
-        if not found:
-            raise _NoResult(f"{evaluation} has no result for {arm}")
-    places = _places(operands.values(), own)
-    needed: dict[str, dict[_Column, Cell]] = {}
-    for operand, place in product(operands.values(), places):
-        for arm in operand.arms:
-            cell = at_place(own[operand.eval, arm], _of_arm(operand.place or place, arm, points))
-            if cell is None:
-                raise _NoResult(f"{operand.eval} has no result for {arm} at that point")
-            needed.setdefault(operand.eval, {})[operand.eval, arm, operand.place or place] = cell
-    seeds = common_seeds([cell for of_eval in needed.values() for cell in of_eval.values()])
-    aligned = {evaluation: _aligned(evaluation, list(of.values()), seeds) for evaluation, of in needed.items()}
-    drawn = {evaluation: replicates(of) for evaluation, of in aligned.items()}
-    defined = np.logical_and.reduce([np.isfinite(of).all(axis=1) for of in drawn.values()])
-    columns = [(column, index) for of in needed.values() for index, column in enumerate(of)]
-    return _Sample(
-        operands,
-        places,
-        values={column: aligned[column[0]].values()[[index]] for column, index in columns},
-        drawn={column: drawn[column[0]][defined, index] for column, index in columns},
-        aligned=aligned,
+def _detail(test: _Test, told: int, interval: Interval, level: float, chance: float, claims: int) -> str:
+    side = test.sides[told]
+    written = _scale(side.gap, interval)
+    points = " points" if written.percent else ""
+    assert interval.value is not None
+    shown = f"{written.bare(interval.value, '+')}{points}, "
+    if interval.low is None:
+        shown += "no interval: every item has the same value"
+    else:
+        among = f" ({LEVEL:.0%} over the study's {claims} claims)" if claims > 1 else ""
+        shown += f"{_percent(level)} interval {written.interval(interval, '+')}{among}, p {_chance(chance)}"
+    items = " and ".join(plural(len(part.aligned.items), "item") for part in side.gap.parts)
+    which = f"at point {told + 1} of {len(test.sides)}, jointly over all, " if len(test.sides) > 1 else ""
+    return (
+        f"{which}left is {written.value(side.left)}, right {written.value(side.right)}; left less right {shown} "
+        f"({items}, {plural(side.gap.seeds, 'seed')})"
     )
 
 
-def _operand(reference: EvalReference, claim: Claim, levels: Levels, running: str | None) -> _Operand:
-    name = reference.name.text
-    arguments = {argument.path: argument.text.strip("\"'") for argument in reference.arguments}
-    at = arguments.pop("at", "end")
-    if None in arguments:
-        arms = (arguments[None],)
-    elif not arguments and running is not None:
-        arms = (running,)
-    else:
-        arms = tuple(arm for arm, of_arm in levels.items() if arguments.items() <= of_arm.items())
-    if not arms:
-        raise _NoResult(f"{name} names no arm of this study")
-    return _Operand(claim.evals.get(name, name), arms, None if at == "all" else _place(at))
+def _percent(level: float) -> str:
+    """`95%`, `98.3%`."""
+    return f"{100 * level:.1f}".removesuffix(".0") + "%"
 
 
-def _place(at: str) -> Place:
-    (point,) = cast(tuple[values.Point], parse_text("when", at))
-    return Place(point.of, moment(point))
-
-
-def _of_arm(place: Place, arm: str, points: Sequence[Point]) -> Place:
-    """`end of STAGE`, where that stage is the arm's last, is its end."""
-    last = {point.stage for point in points if point.arm == arm and point.last}
-    return Place(None, place.moment) if place.stage in last else place
-
-
-def _places(operands: Iterable[_Operand], own: Mapping[tuple[str, str], Mapping[Place, Cell]]) -> tuple[Place, ...]:
-    """The points that all operands with `at=all` have in common."""
-    everywhere = [
-        own[operand.eval, arm]
-        for operand in operands
-        if operand.place is None
-        for arm in operand.arms
-        if not is_untrained(own[operand.eval, arm])
-    ]
-    if not everywhere:
-        return (AT_END,)
-    common = tuple(place for place in everywhere[0] if all(place in found for found in everywhere))
-    if not common:
-        raise _NoResult("the arms have no points in common")
-    return common
-
-
-def _aligned(evaluation: str, of: Sequence[Cell], seeds: tuple[int | None, ...]) -> Aligned:
-    aligned = align(of, seeds) if seeds else None
-    if aligned is None:
-        raise _NoResult(f"the arms have no scored items of {evaluation} in common")
-    if len(aligned.items) == 1 and not aligned.rate:
-        raise _NoResult(f"{evaluation} has a single item: its mean has no interval")
-    return aligned
-
-
-_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-}
-
-
-def _evaluate(side: Expression, result: Callable[[EvalReference], np.ndarray]) -> np.ndarray:
-    match side:
-        case Constant(value=value):
-            return np.array([float(value)])
-        case EvalReference():
-            return result(side)
-        case Arithmetic():
-            return _OPERATORS[side.operator](_evaluate(side.left, result), _evaluate(side.right, result))
-        case _:
-            raise TypeError(f"no claim is made of {type(side).__name__}")
-
-
-def _references(side: Expression) -> Iterator[EvalReference]:
-    match side:
-        case EvalReference():
-            yield side
-        case Arithmetic():
-            yield from _references(side.left)
-            yield from _references(side.right)
-        case _:
-            pass
-
-
-def _detail(sample: _Sample, told: int, sides: tuple[float, float], gap: Interval) -> str:
-    aligned = list(sample.aligned.values())
-    written = scale(all(of.rate for of in aligned), [gap])
-    left, right = map(written.value, sides)
-    assert gap.value is not None
-    points = " points" if written.percent else ""
-    shown = f"{written.bare(gap.value, '+')}{points}, {LEVEL:.0%} interval {written.interval(gap, '+')}"
-    items = " and ".join(plural(len(of.items), "item") for of in aligned)
-    seeds = plural(len(aligned[0].seeds), "seed")
-    which = f"at point {told + 1} of {len(sample.places)}, jointly over all, " if len(sample.places) > 1 else ""
-    return f"{which}left is {left}, right {right}; left less right {shown} ({items}, {seeds})"
+def _chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -47,22 +47,25 @@ def respond(
     context: int,
     log_probabilities: LogProbabilities,
     advance: Callable[[int], None] = lambda tokens: None,
+    devices: int = 1,
 ) -> pa.Table:
     """The negative log-likelihood of every item.
 
-    A row longer than the context is scored in pieces; each begins with the last token of the piece before it, so every
-    token but the row's first is scored once.
+    A row longer than the context is read in windows, each half a context further on: in all but the first the tokens
+    of its second half count, so every token but the row's first is scored once, and with half a context before it or
+    all that there is (the recipe for perplexity of the documentation of transformers, with a stride of half).
 
     Args:
         context: the most tokens that the model reads at once.
         advance: told after each batch how many tokens were read.
+        devices: over how many a batch is spread.
 
     Returns:
         A table of `SCHEMA`, in the order of the items.
     """
-    pieces = [piece for item in items for piece in _pieces(item, context)]
-    owner = np.repeat(np.arange(len(items)), [len(list(_pieces(item, context))) for item in items])
-    scores = score_sequences(pieces, log_probabilities, advance)
+    windows = [(number, window) for number, item in enumerate(items) for window in _windows(item, context)]
+    scores = score_sequences([window for _, window in windows], log_probabilities, advance, devices=devices)
+    owner = np.array([number for number, _ in windows], np.int64)
     return pa.table(
         {
             "item": [item.identity for item in items],
@@ -73,7 +76,19 @@ def respond(
     )
 
 
-def _pieces(item: LossItem, context: int) -> Iterator[TokenSequence]:
-    for first in range(0, max(1, len(item.tokens) - 1), context - 1):
+def token_count(items: Sequence[LossItem], context: int) -> int:
+    """How many tokens `respond` will have told `advance` of in the end."""
+    return sum(len(window.tokens) for item in items for window in _windows(item, context))
+
+
+def _windows(item: LossItem, context: int) -> Iterator[TokenSequence]:
+    """Those of an item that have tokens to be scored."""
+    step = max(1, context // 2)
+    scored = 0
+    for first in range(0, max(1, len(item.tokens) - context + step), step):
         where = slice(first, first + context)
-        yield TokenSequence(item.tokens[where], item.trained[where])
+        trained = item.trained[where].copy()
+        trained[: scored - first] = False
+        scored = first + context
+        if trained[1:].any():
+            yield TokenSequence(item.tokens[where], trained)

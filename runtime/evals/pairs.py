@@ -55,6 +55,7 @@ def respond(
     pairs: NDArray[np.int64],
     log_probabilities: LogProbabilities,
     advance: Callable[[int], None] = lambda tokens: None,
+    devices: int = 1,
 ) -> pa.Table:
     """The log-probability of both answers of every pair, given their prompt.
 
@@ -63,6 +64,7 @@ def respond(
         pairs: see `pairs_of`.
         log_probabilities: the model; every batch has the same shape.
         advance: told after each batch how many tokens were read.
+        devices: over how many a batch is spread.
 
     Returns:
         A table of `SCHEMA`, in the order of the pairs.
@@ -74,7 +76,7 @@ def respond(
     sums, counts = np.zeros((len(pairs), 2)), np.zeros((len(pairs), 2), np.int64)
     for which in in_turns(np.arange(len(pairs)), _lengths(stores, pairs), _AT_ONCE):
         sides = [side for source, number in pairs[which].tolist() for side in _sides(stores[source], number)]
-        scores = score_sequences(sides, log_probabilities, advance, length)
+        scores = score_sequences(sides, log_probabilities, advance, length, devices)
         sums[which], counts[which] = scores.log_probability.reshape(-1, 2), scores.count.reshape(-1, 2)
     named = ((stores[source], number) for source, number in pairs.tolist())
     columns = {side: sums[:, index] for index, side in enumerate(SIDES)}

@@ -47,17 +47,19 @@ def score_sequences(
     log_probabilities: LogProbabilities,
     advance: Callable[[int], None] = lambda tokens: None,
     length: int | None = None,
+    devices: int = 1,
 ) -> SequenceScores:
     """The log-probability of each sequence's counted tokens.
 
     Every batch has the same shape, so the model compiles once. Rows are a multiple of 64 long and hold the longest
     sequence; of such lengths up to `ROW_TOKENS` the one that leaves the least room empty, unless `length` says one. A
-    batch has as many rows as make about `BATCH_TOKENS`.
+    batch has as many rows as make about `BATCH_TOKENS` a device, or fewer where all fit in one.
 
     Args:
         sequences: none of them empty.
         log_probabilities: the model.
         advance: told after each batch how many tokens of the sequences it held.
+        devices: over how many the rows of a batch are spread.
     """
     lengths = np.array([len(sequence.tokens) for sequence in sequences], dtype=np.int64)
     total = np.zeros(len(sequences))
@@ -68,7 +70,7 @@ def score_sequences(
     rooms = range(shortest, max(shortest, ROW_TOKENS) + 1, 64) if length is None else (length,)
     packings = {room: pack(lengths, room) for room in rooms}
     length = min(packings, key=lambda room: len(packings[room]) * room)
-    packed, rows = packings[length], max(1, BATCH_TOKENS // length)
+    packed, rows = packings[length], min(max(1, BATCH_TOKENS // length) * devices, len(packings[length]))
     for start in range(0, len(packed), rows):
         members = packed[start : start + rows]
         tokens, segments, positions = (np.zeros((rows, length), dtype=np.int32) for _ in range(3))

@@ -16,8 +16,10 @@ import jax
 from compiler.program.config import DecoderConfig, Parameters, Precision
 from compiler.program.sampler import Continuation, Prompt, sample_batch
 
-ROWS = 16
-"""Prompts that are continued together at most."""
+ROWS = 64
+"""Prompts that are continued together at most, where the cache has room for so many (see `sample_batch`)."""
+WAITING = 4 * ROWS
+"""Prompts that may wait: what is alike among them is put together, and equal prompts are read once."""
 _WAIT_SECONDS = 0.02  # for more prompts
 
 
@@ -56,7 +58,9 @@ class Batches:
         open = True
         while open or waiting:
             open = self._collect(waiting) and open
-            batch, waiting = waiting[:ROWS], waiting[ROWS:]
+            if not waiting:
+                continue
+            batch, waiting = _chosen(waiting)
             batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
             if not batch:
                 continue
@@ -70,8 +74,8 @@ class Batches:
                     each.future.set_exception(error)
 
     def _collect(self, waiting: list[_Waiting]) -> bool:
-        """Takes what is asked for, until a batch is full or nothing more comes; False once it is to end."""
-        while len(waiting) < ROWS:
+        """Takes what is asked for, until so many wait or nothing more comes; False once it is to end."""
+        while len(waiting) < WAITING:
             try:
                 item = self._queue.get(timeout=_WAIT_SECONDS if waiting else None)
             except queue.Empty:
@@ -80,3 +84,22 @@ class Batches:
                 return False
             waiting.append(item)
         return True
+
+
+def _chosen(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """The next batch, and those that go on waiting: the oldest, and what is most like it.
+
+    Equal prompts come together, since each is read once, and then those of nearly its length, since rows that end
+    early leave room that nobody takes.
+    """
+    first = waiting[0].prompt
+    ids = tuple(first.ids)
+
+    def unlike(each: _Waiting) -> tuple[bool, int, int]:
+        prompt = each.prompt
+        return tuple(prompt.ids) != ids, abs(prompt.tokens - first.tokens), abs(len(prompt.ids) - len(ids))
+
+    order = sorted(waiting, key=unlike)
+    batch = order[:ROWS]
+    taken = set(map(id, batch))
+    return batch, [each for each in waiting if id(each) not in taken]

@@ -65,21 +65,18 @@ def own_caller(
             `train` step with the update.
         load: reads them; called only if something has to be asked.
     """
-    from runtime.model_calls.batches import ROWS
+    from runtime.model_calls.batches import WAITING
 
     settings = Settings.of(asked)
-    connections = 2 * ROWS  # a batch at work, and the next one waiting
 
     def opened() -> Model:
         from runtime.model_calls.checkpoint import checkpoint_model
 
         description, parameters = load()
-        config = _config(settings, connections)
+        config = _config(settings, WAITING)
         return checkpoint_model(asked.name, description, parameters, settings.template_args or {}, config)
 
-    return Caller(
-        asked.name, content, opened, settings, answers, reporter, stop, connections=connections, patience=None
-    )
+    return Caller(asked.name, content, opened, settings, answers, reporter, stop, connections=WAITING, patience=None)
 
 
 def _config(settings: Settings, connections: int) -> GenerateConfig:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Event
@@ -18,11 +19,11 @@ from runtime.model_calls.answers import Answers
 from runtime.model_calls.failures import Patience, Retries, judged, not_opened
 from runtime.model_calls.prices import Ceiling, Price, money, price_of
 from runtime.model_calls.requests import Answer, Exchange, Request, Result, Settings, key_of
-from runtime.progress import Reporter, Tracker
+from runtime.progress import Reporter, Tracker, Work
 from runtime.stopping import Stopped
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
+    from inspect_ai.model import GenerateConfig, Model
 
 CONNECTIONS = 50
 """Calls in flight at most. Inspect begins with ten, goes up while all is well, and down when a rate limit is met."""
@@ -80,8 +81,33 @@ class Caller:
         for exchange in exchanges():
             yield self._replayed(exchange)
 
-    def key(self, request: Request) -> bytes:
-        return key_of(request, self.model, self.settings)
+    @asynccontextmanager
+    async def one_by_one(self) -> AsyncIterator[Callable[[Request, Settings], Awaitable[Answer]]]:
+        """Asks what others come up with, in their loop, with settings of each request: each is answered once.
+
+        The model is opened when something has to be asked. What is asked may raise as `converse` does.
+        """
+        asking = _Asking(self, Tracker(Work(self.name, 0, "answered", "calls"), None))
+        opening, opened = asyncio.Lock(), list["Model"]()
+        async with AsyncExitStack() as stack:
+
+            async def ask(request: Request, settings: Settings) -> Answer:
+                answer = self.answers.get(self.key(request, settings))
+                if answer is not None:
+                    return answer
+                async with opening:
+                    if not opened:
+                        opened.append(await stack.enter_async_context(asking.opened()))
+                return await asking.shared(opened[0], request, settings)
+
+            watch = asyncio.create_task(asking.watch())
+            try:
+                yield ask
+            finally:
+                watch.cancel()
+
+    def key(self, request: Request, settings: Settings | None = None) -> bytes:
+        return key_of(request, self.model, settings or self.settings)
 
     def _missing(self, exchanges: Iterable[Exchange[Any]]) -> bool:
         """Whether any answer isn't there yet."""
@@ -126,9 +152,9 @@ class _Asking:
 
     async def all(self, exchanges: Iterable[Exchange[Any]]) -> None:
         waiting = iter(exchanges)
-        async with self._opened() as model:
+        async with self.opened() as model:
             workers = [asyncio.create_task(self._work(model, waiting)) for _ in range(self._caller.connections)]
-            watch = asyncio.create_task(self._watch())
+            watch = asyncio.create_task(self.watch())
             ending = asyncio.create_task(asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION))
             try:
                 await asyncio.wait((ending, watch), return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +174,7 @@ class _Asking:
             raise Stopped
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Model]:
+    async def opened(self) -> AsyncIterator[Model]:
         caller = self._caller
         try:
             model = caller.open()
@@ -186,7 +212,7 @@ class _Asking:
         self._worst_output = most or 0
         return Ceiling(spend, price, caller.name, lambda: caller.answers.used(caller.model))
 
-    async def _watch(self) -> None:
+    async def watch(self) -> None:
         while not self._caller.stop.is_set():
             await asyncio.sleep(_POLL_SECONDS)
         self._stopping.set()
@@ -201,7 +227,7 @@ class _Asking:
                     if answer is None:
                         if self._stopping.is_set():
                             raise Stopped
-                        answer, asked = await self._shared(model, request), True
+                        answer, asked = await self.shared(model, request), True
                     request = exchange.send(answer)
             self._count(asked)
             if not asked:
@@ -219,33 +245,33 @@ class _Asking:
             notes.append(f"{money(self._ceiling.spent)} of {money(self._ceiling.dollars)}")
         self._tracker.to(self._done, int(asked), ", ".join(notes))
 
-    async def _shared(self, model: Model, request: Request) -> Answer:
+    async def shared(self, model: Model, request: Request, settings: Settings | None = None) -> Answer:
         """The answer to a request that isn't stored; one call, however many ask for it at the same time."""
-        key = self._caller.key(request)
+        key = self._caller.key(request, settings)
         if (flying := self._flying.get(key)) is None:
-            # A task of its own: what Inspect takes down of a call belongs to the task, and goes with it.
-            flying = self._flying[key] = asyncio.create_task(self._stored(model, request, key))
+            # A task and a context of its own: what Inspect takes down of a call belongs to them, and goes with them.
+            stored = self._stored(model, request, settings, key)
+            flying = self._flying[key] = asyncio.create_task(stored, context=Context())
             flying.add_done_callback(lambda _: self._flying.pop(key))
         return await flying
 
-    async def _stored(self, model: Model, request: Request, key: bytes) -> Answer:
+    async def _stored(self, model: Model, request: Request, settings: Settings | None, key: bytes) -> Answer:
         if self._ceiling is None:
-            answer = await self._answered(model, request)
+            answer = await self._answered(model, request, settings, key)
             return self._caller.answers.put(key, self._caller.model, answer)
         # A token is at least a byte of what is sent, as JSON.
         size = len(canonical_json([list(map(dict, request.messages)), list(map(dict, request.tools))]).encode())
-        worst = self._ceiling.price.of(size, self._worst_output)
+        output = self._worst_output if settings is None or settings.max_tokens is None else settings.max_tokens
+        worst = self._ceiling.price.of(size, output)
         await self._ceiling.reserve(worst)
         try:
-            answer = await self._answered(model, request)
+            answer = await self._answered(model, request, settings, key)
             return self._caller.answers.put(key, self._caller.model, answer)
         finally:
             self._ceiling.release(worst)
 
-    async def _answered(self, model: Model, request: Request) -> Answer:
+    async def _answered(self, model: Model, request: Request, settings: Settings | None, key: bytes) -> Answer:
         """The answer, after as many attempts as it may take."""
-        from inspect_ai.model import GenerateConfig
-
         from runtime.model_calls.messages import answer_of, to_inspect, tools_to_inspect
 
         retries, name = self._caller.retries, self._caller.name
@@ -257,7 +283,8 @@ class _Asking:
                 "mend the row's `tools` or `tool_calls`, or take it out with `filter(not has_tools)`",
                 canonical_json(list(map(dict, request.messages)))[:80],
             ) from error
-        config = GenerateConfig(seed=_seed(self._caller.key(request)) if retries is None else None)
+        own = _seed(key) if request.seed is None else request.seed
+        config = _config(settings, own if retries is None else None)
         retry = 0
         while True:
             started = time.monotonic()
@@ -282,6 +309,20 @@ class _Asking:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
                 raise Stopped
+
+
+def _config(settings: Settings | None, seed: int | None) -> GenerateConfig:
+    """What a call has beside the model's own configuration."""
+    from inspect_ai.model import GenerateConfig
+
+    if settings is None:
+        return GenerateConfig(seed=seed)
+    return GenerateConfig(
+        seed=seed,
+        temperature=None if settings.temperature is None else float(settings.temperature),
+        top_p=None if settings.top_p is None else float(settings.top_p),
+        max_tokens=settings.max_tokens,
+    )
 
 
 async def _estimated_tokens(text: str) -> int:

@@ -28,11 +28,13 @@ class Request:
     Attributes:
         messages: as records have them: `role`, `content`, and perhaps `tool_calls` and `tool_call_id`.
         tools: definitions in OpenAI's layout.
+        seed: of the random stream of weights of ours; None for one that follows from all that is asked, of whom.
     """
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
     sample: int = 0
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,4 +115,6 @@ def key_of(request: Request, model: str, settings: Settings) -> bytes:
         },
         "sample": request.sample,
     }
+    if request.seed is not None:
+        asked["seed"] = str(request.seed)
     return hashlib.sha256(canonical_json(asked).encode()).digest()

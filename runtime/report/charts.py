@@ -1,4 +1,4 @@
-"""Charts as SVG: forest plots of differences, and curves along tokens. Colours come from the page's style sheet."""
+"""Charts as SVG: forest plots, curves along tokens, scatter plots. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 from markupsafe import Markup
+
+from runtime.report.visible import visible
 
 WIDTHS = {"wide": 760, "narrow": 340}
 """Each chart is drawn twice, and the style sheet shows the one that fits: text keeps its size."""
@@ -67,6 +69,16 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """One mark of a scatter plot; of each axis value, low and high, the latter two NaN where there is no interval."""
+
+    label: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    style: int
+
+
+@dataclass(frozen=True)
 class Frame:
     """The rectangle that data is drawn in, and its axes."""
 
@@ -103,11 +115,26 @@ def curves(
     return _both(description, lambda width: _curves(series, level, x_label, write_x, write_y, width))
 
 
-def swatch(style: int, marks: bool = True) -> Markup:
+def scatter(spots: Sequence[Spot], description: str, x_label: str, write_x: Write, write_y: Write) -> Markup:
+    """Marks with whiskers both ways, and a line where y is zero."""
+    return _both(description, lambda width: _scatter(spots, x_label, write_x, write_y, width))
+
+
+def bar(share: float) -> Markup:
+    """A share of one as a bar; without style attributes, which a page's policy may forbid."""
+    svg = Element(
+        "svg", {"class": "bar", "viewBox": "0 0 100 10", "preserveAspectRatio": "none", "aria-hidden": "true"}
+    )
+    SubElement(svg, "rect", {"width": f"{100 * min(max(share, 0.0), 1.0):.1f}", "height": "10"})
+    return _markup(svg)
+
+
+def swatch(style: int, marks: bool = True, line: bool = True) -> Markup:
     """What stands before a series' label in a legend."""
     svg = Element("svg", {"class": "swatch", "width": "28", "height": "12", "aria-hidden": "true"})
     group = SubElement(svg, "g", {"class": f"series-{style % COLOURS}"})
-    _line(group, 0, 6, 28, 6, "curve", _dash(style))
+    if line:
+        _line(group, 0, 6, 28, 6, "curve", _dash(style))
     if marks:
         _mark(group, style, 14, 6)
     return _markup(svg)
@@ -128,7 +155,7 @@ def _both(description: str, draw: Callable[[int], Element]) -> Markup:
         svg = draw(width)
         svg.set("class", f"chart {name}")
         svg.set("role", "img")
-        svg.set("aria-label", description)
+        svg.set("aria-label", visible(description))
         drawn.append(_markup(svg))
     return Markup("").join(drawn)
 
@@ -175,15 +202,37 @@ def _curves(
     margin = 14 + 7.2 * max(len(write_y(tick)) for tick in y_ticks)
     frame = Frame(margin, 8, width - 12, height - 44, _around(xs.tolist(), 0.02), y_range)
     svg = _svg(width, height)
-    for tick in y_ticks:
-        _line(svg, frame.left, frame.y(tick), frame.right, frame.y(tick), "grid")
-        _text(svg, frame.left - 8, frame.y(tick) + 4, write_y(tick), "tick", "end")
+    _y_axis(svg, frame, y_ticks, write_y)
     _x_axis(svg, frame, x_label, write_x, 3 if narrow else 6)
     if level is not None:
         _level(svg, frame, level)
     for number, one in enumerate(series):
         shift = 0.0 if one.low is None else min(4.0, 24.0 / len(series)) * (number - (len(series) - 1) / 2)
         _one_curve(svg, frame, one, shift)
+    return svg
+
+
+def _scatter(spots: Sequence[Spot], x_label: str, write_x: Write, write_y: Write, width: int) -> Element:
+    narrow = width == WIDTHS["narrow"]
+    height = 240 if narrow else 300
+    xs = [end for one in spots for end in one.x if np.isfinite(end)]
+    ys = [end for one in spots for end in one.y if np.isfinite(end)]
+    y_range = _around([0.0, *ys])
+    y_ticks = ticks(*y_range, 5)
+    margin = 14 + 7.2 * max(len(write_y(tick)) for tick in y_ticks)
+    frame = Frame(margin, 8, width - 12, height - 44, _around(xs), y_range)
+    svg = _svg(width, height)
+    _y_axis(svg, frame, y_ticks, write_y)
+    _x_axis(svg, frame, x_label, write_x, 3 if narrow else 6)
+    _line(svg, frame.left, frame.y(0), frame.right, frame.y(0), "zero")
+    for one in spots:
+        x, y = frame.x(one.x[0]), frame.y(one.y[0])
+        group = SubElement(svg, "g", {"class": f"series-{one.style % COLOURS}"})
+        if np.isfinite(one.x).all():
+            _line(group, frame.x(one.x[1]), y, frame.x(one.x[2]), y, "whisker")
+        if np.isfinite(one.y).all():
+            _line(group, x, frame.y(one.y[1]), x, frame.y(one.y[2]), "whisker")
+        _mark(group, one.style, x, y)
     return svg
 
 
@@ -211,6 +260,12 @@ def _one_curve(svg: Element, frame: Frame, series: Series, shift: float) -> None
     if series.marks:
         for x, y in zip(xs, ys, strict=True):
             _mark(group, series.style, x, y)
+
+
+def _y_axis(svg: Element, frame: Frame, at: Sequence[float], write: Write) -> None:
+    for tick in at:
+        _line(svg, frame.left, frame.y(tick), frame.right, frame.y(tick), "grid")
+        _text(svg, frame.left - 8, frame.y(tick) + 4, write(tick), "tick", "end")
 
 
 def _x_axis(svg: Element, frame: Frame, label: str, write: Write, at_most: int) -> None:
@@ -243,7 +298,7 @@ def _line(
 
 def _text(parent: Element, x: float, y: float, text: str, name: str, anchor: str = "start") -> None:
     place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}
-    SubElement(parent, "text", {"class": name, **place}).text = text
+    SubElement(parent, "text", {"class": name, **place}).text = visible(text)
 
 
 def _mark(parent: Element, number: int, x: float, y: float) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from runtime.evals.claims import Claim, Judgement, Levels, judge
+from runtime.evals.calibrated import Calibrated
+from runtime.evals.claims import Claim, Judgement, Levels, judge_all
 from runtime.evals.points import Place, Point, at_place, cells
 from runtime.evals.statistics import LEVEL, Cell, Interval, difference, estimate
 
@@ -54,6 +55,14 @@ class StudyResults:
     differences: tuple[Difference, ...]
     claims: tuple[tuple[str, Judgement], ...]
     """As written, and what became of each."""
+    complete: bool = True
+    """Whether all points of the study are in it; while it runs, or after it was stopped, they aren't."""
+    stops: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    """By ARM@SEED (or ARM): the update after which `stop:` ended it, and why in words."""
+    judges: tuple[Calibrated, ...] = ()
+    """Judges that were measured against hand labels, or asked their canaries again."""
+    distances: Mapping[str, Interval] = field(default_factory=dict[str, Interval])
+    """By arm: how far its training data lies from the evaluation that `distance:` names."""
 
 
 def study_results(
@@ -63,14 +72,14 @@ def study_results(
 
     Every arm has, at each of its points, an entry a seed and one over all seeds; a model that no seed changes has the
     latter only. A base that was never trained has one point, and every point of an arm is compared with it; else arm
-    and base are compared where both have the same point. `levels` are those of `claims.judge`.
+    and base are compared where both have the same point. `levels` are those of `claims.judge_all`.
     """
     pairs = list(dict.fromkeys((point.arm, point.eval) for point in points))
     return StudyResults(
         study,
         entries=tuple(entry for arm, eval in pairs for entry in _entries(points, arm, eval)),
         differences=tuple(entry for arm, eval in pairs if arm != BASE for entry in _differences(points, arm, eval)),
-        claims=tuple((claim.text, judge(claim, points, levels)) for claim in claims),
+        claims=tuple(zip((claim.text for claim in claims), judge_all(claims, points, levels), strict=True)),
     )
 
 
@@ -82,18 +91,19 @@ def to_json(results: StudyResults) -> dict[str, Any]:
     """
     arms: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for entry in results.entries:
-        arms.setdefault(entry.arm, {}).setdefault(entry.eval, []).append(
-            {
-                "metric": entry.metric,
-                "stage": entry.stage,
-                "seed": entry.seed,
-                "step": entry.step,
-                "tokens": entry.tokens,
-                **_interval(entry.interval),
-                "n": entry.interval.n,
-                "unreadable": entry.unreadable,
-            }
-        )
+        row = {
+            "metric": entry.metric,
+            "stage": entry.stage,
+            "seed": entry.seed,
+            "step": entry.step,
+            "tokens": entry.tokens,
+            **_interval(entry.interval),
+            "n": entry.interval.n,
+            "unreadable": entry.unreadable,
+        }
+        rows = arms.setdefault(entry.arm, {}).setdefault(entry.eval, [])
+        if row not in rows:  # where an arm was stopped, its end is one of the other points too
+            rows.append(row)
     return {
         "study": results.study,
         "arms": arms,
@@ -110,9 +120,20 @@ def to_json(results: StudyResults) -> dict[str, Any]:
             for entry in results.differences
         ],
         "claims": [
-            {"claim": text, "outcome": judgement.outcome, "detail": judgement.detail}
+            {
+                "claim": text,
+                "outcome": judgement.outcome,
+                "detail": judgement.detail,
+                "p": judgement.p,
+                "level": judgement.level,
+                "would_decide": judgement.would_decide,
+            }
             for text, judgement in results.claims
         ],
+        "complete": results.complete,
+        "stops": [{"arm": arm, "step": step, "detail": text} for arm, (step, text) in results.stops.items()],
+        "judges": [asdict(judge) for judge in results.judges],
+        "distances": {arm: {**_interval(distance), "n": distance.n} for arm, distance in results.distances.items()},
     }
 
 

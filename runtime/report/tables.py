@@ -69,7 +69,9 @@ def _table(results: StudyResults, eval: str) -> Table:
 
 def intervals_are(table: Table) -> str:
     """What the intervals of a table are and what they rest on, without a full stop."""
-    how = "95% Wilson intervals" if is_rate(table.metric) else "95% bootstrap intervals"
+    how = "95% Wilson intervals" if is_rate(table.metric) else "95% intervals"
+    if table.items == 1:
+        how = "no intervals, however often it was asked,"
     seeds = f" and {table.seeds} seeds" if table.seeds > 1 else ""
     unreadable = f"; {plural(table.unreadable, 'unreadable answer')} left out" if table.unreadable else ""
     return f"{how} over {plural(table.items, 'item')}{seeds}{unreadable}"
@@ -80,16 +82,16 @@ def differences_are(tables: Sequence[Table]) -> str:
     seeds = max((table.seeds for table in tables), default=0)
     pairs = ""
     if any(row.difference is not None for table in tables for row in table.rows):
-        pairs = "Differences are paired by item, with 95% bootstrap intervals. "
+        pairs = "Differences are paired by item, with 95% intervals. "
     match seeds:
         case 0:
             caveat = "Nothing was trained."
         case 1:
             caveat = "One seed: this says nothing of how much training itself would vary."
-        case 2 | 3 | 4:
-            caveat = f"With {seeds} seeds the intervals say little of how much training itself would vary."
+        case 2:
+            caveat = "With 2 seeds the intervals hold only part of how much training itself would vary."
         case _:
-            caveat = ""
+            caveat = f"The intervals hold how much training itself varies, as far as {seeds} seeds tell."
     return (pairs + caveat).strip()
 
 

@@ -31,6 +31,8 @@ def _parts(report: StudyReport, console: Console) -> Iterator[RenderableType]:
     if report.question:
         title.append(f": {report.question}", style="not bold")
     yield title
+    if not report.results.complete:
+        yield Text("The study isn't complete: this is what is known so far.", style="yellow")
     shown = tables(report.results)
     for table in shown:
         yield Text()
@@ -43,6 +45,14 @@ def _parts(report: StudyReport, console: Console) -> Iterator[RenderableType]:
         yield Text()
         yield Text("claims", style="bold")
         yield _claims(report)
+    for arm, (update, text) in report.results.stops.items():
+        yield Text()
+        yield Text.assemble((f"{arm} stopped after update {update:,}: ", "bold"), text)
+    for judge in report.results.judges:
+        if judge.canary or judge.in_doubt:
+            doubt = judge.canary or judge.doubt
+            yield Text()
+            yield Text.assemble((f"the judge {judge.judge} of {judge.eval}: ", "bold yellow"), doubt)
     yield Text()
     if report.page is not None:
         yield _path("report", report.page.as_posix())
@@ -99,7 +109,9 @@ def _claims(report: StudyReport) -> RenderableType:
     for claim, judgement in report.results.claims:
         grid.add_row(
             Text(judgement.outcome, style=f"bold {_STYLES[judgement.outcome]}"),
-            Group(Text(claim), Text(judgement.detail, style="dim")),
+            Group(
+                Text(claim), *(Text(told, style="dim") for told in (judgement.detail, judgement.would_decide) if told)
+            ),
         )
     return Padding(grid, 0)
 

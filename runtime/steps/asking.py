@@ -53,8 +53,8 @@ def ask(
                 assert_never(operation)
 
 
-def caller_of(context: Context, asked: Asked, answers: Answers) -> Caller:
-    """Who asks a model of a plan."""
+def caller_of(context: Context, asked: Asked, answers: Answers, *, keep: bool = False) -> Caller:
+    """Who asks a model of a plan. With `keep` weights of ours are left on the devices, for who asks them next."""
     from runtime.model_calls.callers import own_caller, served_caller
 
     if asked.point is None:
@@ -63,8 +63,11 @@ def caller_of(context: Context, asked: Asked, answers: Answers) -> Caller:
     assert weights is not None
 
     def load() -> tuple[ModelDescription, Parameters]:
+        from runtime.steps.log_probabilities import loaded
         from runtime.steps.models import parameters
 
+        if keep:
+            return context.model(weights), loaded(context, point, weights)[1]
         return context.model(weights), parameters(context, point, weights)
 
     step = context.keys.plan.steps[point.step]

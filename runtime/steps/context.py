@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from compiler.keys import Keys
 from compiler.steps import Weights
@@ -19,9 +19,13 @@ from runtime.progress import Reporter
 from runtime.store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from compiler.program.config import DecoderConfig, Parameters, Precision
     from compiler.program.optimizer import Optimizer
-    from compiler.program.step import LogProbabilities, TrainStep
+    from compiler.program.step import TrainStep
+    from runtime.evals.score import Scored
     from runtime.weights.description import ModelDescription
 
 
@@ -53,12 +57,20 @@ class Context:
     engine: Engine | None = None
     """Where the work of data is done; None is wherever on this machine it is done soonest."""
     descriptions: dict[str, ModelDescription] = field(default_factory=dict)
-    compiled: dict[tuple[DecoderConfig, Precision], LogProbabilities] = field(default_factory=dict)
-    """Forward passes compiled so far."""
+    compiled: dict[tuple[str, DecoderConfig, Precision], Callable[..., Any]] = field(default_factory=dict)
+    """Forward passes compiled so far, by what they take."""
     programs: dict[tuple[object, ...], tuple[Optimizer, TrainStep]] = field(default_factory=dict)
     """Train steps compiled so far, by all that they are made of."""
+    embedded: dict[tuple[str, int], NDArray[np.float32]] = field(default_factory=dict)
+    """Rows that distances were measured with so far: their embeddings by the key of their step and their number."""
     loaded: tuple[str, Parameters] | None = None
     """The parameters read last, by the content of the model: evaluations of one model come one after the other."""
+    scores: dict[str, Scored] = field(default_factory=dict[str, "Scored"])
+    """Scores that stops were judged by so far, by key."""
+    judged: dict[str, str] = field(default_factory=dict[str, str])
+    """What stops were judged by where they held, else "", by arm and moment."""
+    watched: set[str] = field(default_factory=set)
+    """Served judges whose canaries this run has asked, by `evals.canary.canary_key`."""
 
     def key(self, description: str) -> str:
         """The key of a step whose inputs are known."""

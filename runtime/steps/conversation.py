@@ -19,10 +19,10 @@ class Conversation:
     """Holds what was said. Each answer reads all of it, rendered with the model's chat template."""
 
     def __init__(self, context: Context, arm: PlannedArm, system: str | None = None) -> None:
-        model = context.model(arm.weights)
+        model = context.model(arm.reader)
         self._config, self._tokenizer = model.config, model.tokenizer
         self._template = template_of(Consumer(model.tokenizer, "assistant", arm.template_args))
-        self._parameters = jax.device_put(parameters(context, arm.final, arm.weights))
+        self._parameters = jax.device_put(parameters(context, arm.final, arm.reader))
         self._messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
 
     def answer(self, message: str, *, tokens: int, temperature: float, seed: int) -> Iterator[str]:

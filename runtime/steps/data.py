@@ -63,6 +63,8 @@ Outcome = tuple[str, dict[str, Any]]
 
 
 def _read(context: Context, step: Read, folder: Path) -> Outcome:
+    if step.tasks:
+        return _read_tasks(step, folder)
     paths, names = context.paths(step.files), context.files.names
     if step.format == "choice":
         reading = read_choices(paths, context.root, names)
@@ -79,6 +81,14 @@ def _read(context: Context, step: Read, folder: Path) -> Outcome:
         "shown": shown(set_aside),
         "unusual": {name: f"{each.count}, the first at {each.first}" for name, each in reading.unusual.items()},
     }
+
+
+def _read_tasks(step: Read, folder: Path) -> Outcome:
+    """What samples of tasks of Inspect begin with."""
+    from runtime.evals.inspect_items import read_items
+
+    rows = read_items(step.tasks, folder / ROWS, step.place)
+    return rows.digest, {"examples": len(rows), "layouts": {}, "dropped": {}, "shown": {}, "unusual": {}}
 
 
 def _weights(context: Context, description: str, step: Weights) -> Outcome:

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from compiler.keys import points_of
 from compiler.steps import AnyStep, Train
 from runtime.steps.context import Context
+from runtime.steps.followed import followed_arm, unneeded
+
+if TYPE_CHECKING:
+    from runtime.steps.live import Live
 
 
 def lacking(context: Context, pending: Mapping[str, AnyStep], train: str) -> list[int]:
     """Updates of a train step whose weights aren't there: where its stages end, and those that a pending step wants."""
     from runtime.train.committed import weights_at
 
-    wanted = _wanted(context, pending, train) | _ends(context, train)
-    return sorted(wanted - set(weights_at(context.folder(train))))
+    return sorted(points_wanted(context, pending, train) - set(weights_at(context.folder(train))))
+
+
+def points_wanted(context: Context, pending: Mapping[str, AnyStep], train: str) -> set[int]:
+    """Updates of a train step that it is trained to: where its stages end, and those that a pending step wants."""
+    return _wanted(context, pending, train) | _ends(context, train)
 
 
 def _wanted(context: Context, steps: Mapping[str, AnyStep], train: str) -> set[int]:
     """Updates of a train step after which some step takes its weights."""
-    points = (point for step in steps.values() for point in points_of(step))
+    idle = unneeded(context)
+    points = (point for description, step in steps.items() if description not in idle for point in points_of(step))
     return {context.update(train, point.at) for point in points if point.step == train}
 
 
 def _ends(context: Context, train: str) -> set[int]:
-    """Updates of a train step at which its stages end: arms that leave the run early, and those that go through it."""
-    step = context.keys.plan.steps[train]
+    """Updates of a train step at which its stages end: arms that leave the run early, and those that go through it.
+
+    An arm that was stopped leaves it there.
+    """
+    plan = context.keys.plan
+    step = plan.steps[train]
     assert isinstance(step, Train)
-    return {context.update(train, moment) for moment in step.ends}
+    planned = {context.update(train, moment) for moment in step.ends}
+    if not unneeded(context):
+        return planned
+    arms = [*(followed_arm(context, study, arm) for study in plan.studies for arm in study.arms), *plan.models]
+    left = {context.update(train, stage.end) for arm in arms for stage in arm.stages if stage.train == train}
+    return left | (planned & _wanted(context, plan.steps, train))
 
 
-def train_if_needed(context: Context, pending: Mapping[str, AnyStep], description: str, step: Train) -> None:
+def train_if_needed(
+    context: Context, pending: Mapping[str, AnyStep], description: str, step: Train, live: Live | None = None
+) -> None:
     """Trains to the last point that is wanted unless it is done, all weights that a pending step wants among what is
-    kept."""
+    kept. With `live`, they are evaluated on the way."""
     from runtime.followers import call_in
     from runtime.steps.training import run_train
 
@@ -42,7 +63,7 @@ def train_if_needed(context: Context, pending: Mapping[str, AnyStep], descriptio
             return  # another process was first
         keep = _kept(context, description, step) | _wanted(context, pending, description)
         call_in(context, description, keep)
-        result = run_train(context, description, step, keep)
+        result = run_train(context, description, step, keep, None if live is None else live.between(description))
         context.store.finish(key, result, step.kind, step.name)
 
 
@@ -56,9 +77,9 @@ def drop_unkept(context: Context) -> None:
     """Removes weights that only evaluations of this plan asked for, now that they are scored."""
     from runtime.train.committed import drop_weights, weights_at
 
-    steps = context.keys.plan.steps
+    steps, idle = context.keys.plan.steps, unneeded(context)
     for description, step in steps.items():
-        if isinstance(step, Train):
+        if isinstance(step, Train) and description not in idle:
             folder = context.folder(description)
             dropped = _wanted(context, steps, description) - _kept(context, description, step)
             drop_weights(folder, set(weights_at(folder)) - dropped)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jax
 
 from compiler.program.adapters import initial_adapter, lora_of, merge
-from compiler.program.config import LoRA, Parameters
+from compiler.program.config import DecoderConfig, LoRA, Parameters
 from compiler.program.decoder import adapter_shapes, create, merged, parameter_shapes, parameters_of
 from compiler.program.groups import idle, split
 from compiler.steps import Train, Weights
@@ -76,6 +76,19 @@ def parameters(context: Context, model: ModelPoint, weights: str, placement: Pla
     if found is None:
         return _trained(context, step, model, placement)
     return merge(parameters(context, found.base, weights, placement), found.adapter, found.lora)
+
+
+def whole(config: DecoderConfig, lora: LoRA | None, trained: Parameters, frozen: Parameters) -> Parameters:
+    """The parameters of a model in training: what is trained and what isn't as one, an adapter merged in float32."""
+    together = merged(trained, frozen)
+    if lora is None:
+        return together
+    return merge(part(together, parameter_shapes(config)), part(together, adapter_shapes(config, lora)), lora)
+
+
+def part(tree: Parameters, shapes: Parameters) -> Parameters:
+    """Of a tree, the arrays that the shapes have."""
+    return {name: part(tree[name], shape) if isinstance(shape, dict) else tree[name] for name, shape in shapes.items()}
 
 
 def _origin(context: Context, description: str, step: Weights, placement: Placement | None) -> Parameters:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from compiler.operations import Asked
-from compiler.program.adapters import merge
 from compiler.program.config import Parameters, training_flops
-from compiler.program.decoder import adapter_shapes, merged, parameter_shapes
+from compiler.program.decoder import merged, parameter_shapes
 from compiler.program.policy import PolicyBatch
 from compiler.program.sampler import Continuation, on_host, sample_batch
 from compiler.program.step import TrainState, make_log_probabilities
@@ -34,7 +33,7 @@ from runtime.steps.asking import caller_of
 from runtime.steps.batches import PackedRows
 from runtime.steps.context import Context
 from runtime.steps.data import sorted_inputs
-from runtime.steps.models import parameters
+from runtime.steps.models import parameters, part, whole
 from runtime.steps.stage import Stage
 from runtime.steps.transforms import rows_of
 from runtime.stopping import Stopped
@@ -151,12 +150,7 @@ class PolicyBatches:
 
     def _merged(self, state: TrainState) -> Parameters:
         """The whole policy as one model, an adapter merged in float32."""
-        whole = merged(state.parameters, self._frozen())
-        lora = self._stage.lora
-        if lora is None:
-            return whole
-        config = self._stage.config
-        return merge(_part(whole, parameter_shapes(config)), _part(whole, adapter_shapes(config, lora)), lora)
+        return whole(self._stage.config, self._stage.lora, state.parameters, self._frozen())
 
     def _judged(
         self, update: int, prompts: Sequence[AskedPrompt], made: Sequence[Continuation]
@@ -198,7 +192,7 @@ class PolicyBatches:
         """The stage's input: what an adapter lies on, if that is it, else a copy of its own."""
         stage, step = self._stage, self._stage.step
         if step.adapter is not None and step.base is None:
-            return _part(self._frozen(), parameter_shapes(stage.config))
+            return part(self._frozen(), parameter_shapes(stage.config))
         return stage.placement.laid_out(parameters(stage.context, step.model, step.weights, stage.placement))
 
 
@@ -215,8 +209,3 @@ def _rows(context: Context, tokens: str) -> Rows:
     step = context.keys.plan.steps[tokens]
     assert isinstance(step, Tokenize)
     return rows_of(context, step.rows)
-
-
-def _part(tree: Parameters, shapes: Parameters) -> Parameters:
-    """Of a tree, the arrays that the shapes have."""
-    return {name: _part(tree[name], shape) if isinstance(shape, dict) else tree[name] for name, shape in shapes.items()}

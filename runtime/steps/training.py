@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from functools import cache
+from functools import cache, partial
 
 from compiler.passes.figures import used_by
 from compiler.program.config import Parameters
 from compiler.program.optimizer import Optimizer
-from compiler.program.step import TrainStep
+from compiler.program.step import TrainState, TrainStep
 from compiler.steps import Result, Train
 from runtime.steps.context import Context
-from runtime.steps.models import split_of
+from runtime.steps.models import split_of, whole
 from runtime.steps.objective import batches_of, part_count, told_of
 from runtime.steps.program import Outline, make_program
 from runtime.steps.stage import Stage, stage_of
@@ -20,8 +22,18 @@ from runtime.train.peak import peak_of
 from runtime.train.telemetry import Row
 
 
-def run_train(context: Context, description: str, step: Train, keep: AbstractSet[int]) -> Result:
-    """Trains to the last of `keep`, or goes on from where a killed run was; keeps the weights after each of them."""
+def run_train(
+    context: Context,
+    description: str,
+    step: Train,
+    keep: AbstractSet[int],
+    between: Callable[[int, Callable[[], Parameters]], bool] | None = None,
+) -> Result:
+    """Trains to the last of `keep`, or goes on from where a killed run was; keeps the weights after each of them.
+
+    `between` is called after each of them but the last, when they are committed: with the update, and what gives the
+    whole model as it lies on the devices, which nobody may hold on to. It says whether training ends there.
+    """
     key, stage, last = context.key(description), stage_of(context, description, step), max(keep)
     context.loaded = None  # a model that was evaluated, or asked as the reference, leaves its memory to the training
     split = split_of(stage)
@@ -53,7 +65,14 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
             else:
                 tracker.to(row.update, rated=row.tokens, note=f"loss {row.loss:.3f}")
 
-        train(
+        def paused(update: int, state: TrainState) -> bool:
+            assert between is not None
+            began = time.monotonic()
+            ends = between(update, partial(whole, stage.config, stage.lora, state.parameters, frozen()))
+            tracker.leave_out(time.monotonic() - began)
+            return ends
+
+        last = train(
             training,
             folder,
             keep,
@@ -61,13 +80,15 @@ def run_train(context: Context, description: str, step: Train, keep: AbstractSet
             context.stop,
             context.reporter.say,
             on_spike=step.on_spike,
+            between=None if between is None else paused,
         )
     return Result(key=key, content=key, facts={"updates": last})
 
 
 def users(context: Context, train: str) -> str:
-    """Who trains a step: arms, with the seed where it isn't the first."""
-    return ", ".join(dict.fromkeys(each.rsplit("/", 1)[0] for each in used_by(context.keys.plan, train)))
+    """Who trains a step: arms, with the seed where it isn't the first; else it is for who is asked."""
+    arms = dict.fromkeys(each.rsplit("/", 1)[0] for each in used_by(context.keys.plan, train))
+    return ", ".join(arms) or "for a model that is asked"
 
 
 def program(stage: Stage, trained: Parameters) -> tuple[Optimizer, TrainStep]:

@@ -77,6 +77,12 @@ class Ledger:
         self._settle()
         self._rows.sync()
 
+    def go_on(self) -> None:
+        """What has passed since the last `sync` went to something else: it counts in no update."""
+        self._clock = time.monotonic()
+        if self._done_at is not None:
+            self._done_at = self._clock
+
     def __enter__(self) -> Self:
         return self
 

@@ -77,7 +77,8 @@ def train(
     say: Callable[[str], None],
     save_seconds: float = SAVE_SECONDS,
     on_spike: Policy = "warn",
-) -> None:
+    between: Callable[[int, TrainState], bool] | None = None,
+) -> int:
     """Leaves in `folder` `weights/UPDATE/` for the updates of `keep` and the last, `metrics.parquet`, `tensorboard/`.
 
     Killed at any moment and called again, it goes on from the newest checkpoint; on the same machine what comes out is
@@ -93,6 +94,12 @@ def train(
         say: takes remarks for people.
         save_seconds: the full state is saved too when so much time has passed since it was last.
         on_spike: whether a loss or gradient far above the usual stops training, or is said.
+        between: called after each update of `keep` but the last, once its checkpoint is committed: what it raises
+            loses nothing. It leaves the state alone and says whether training ends here; then the state stays too, to
+            go on from. For a single process.
+
+    Returns:
+        The last update that was made.
 
     Raises:
         UserError: loss or gradient isn't a finite number, or spikes where that stops; the disk is full; the data isn't
@@ -103,15 +110,18 @@ def train(
     processes = current().branch(f"train {folder.name}")
     if not processes.first:
         say, progress = _silent, _silent
-    run = _Run(training, folder, wanted, progress, stop, say, save_seconds, on_spike, processes)
+    assert between is None or processes.count == 1
+    run = _Run(training, folder, wanted, progress, stop, say, save_seconds, on_spike, processes, between)
+    last = training.updates
     with disk_errors(folder):
         refuse_other_data(folder, training.data, training.name)
         start = resume_point(folder, wanted, say, processes)
         if not processes.told(lambda: wanted <= set(weights_at(folder))):
-            _train(run, start)
+            last = _train(run, start)
         if processes.first:
-            _finish(run)
+            _finish(run, last)
         processes.together()
+    return last
 
 
 @dataclass(frozen=True)
@@ -127,9 +137,10 @@ class _Run:
     save_seconds: float
     on_spike: Policy
     processes: Processes
+    between: Callable[[int, TrainState], bool] | None
 
 
-def _train(run: _Run, start: int) -> None:
+def _train(run: _Run, start: int) -> int:
     training, folder, processes = run.training, run.folder, run.processes
     meeting = Meeting(processes, run.stop)
     if not meeting.begins():
@@ -170,13 +181,21 @@ def _train(run: _Run, start: int) -> None:
             if stopping:
                 checkpoints.wait()
                 raise Stopped
+            if run.between is not None and update in run.wanted and update < training.updates:
+                checkpoints.wait()
+                if run.between(update, state):
+                    return update
+                ledger.go_on()
+                saved_at = time.monotonic()
+    return training.updates
 
 
-def _finish(run: _Run) -> None:
+def _finish(run: _Run, last: int) -> None:
     folder, training = run.folder, run.training
     if (folder / telemetry.LIVE).exists() or not (folder / telemetry.DONE).exists():
         telemetry.finish(folder)
-    prune(folder, run.wanted, training.updates, states=0 if training.whole else 1)
+    done = training.whole and last == training.updates
+    prune(folder, run.wanted, last, states=0 if done else 1)
     (folder / telemetry.LIVE).unlink(missing_ok=True)
 
 

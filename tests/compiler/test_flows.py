@@ -414,7 +414,7 @@ _LATER = (
     (r"  prompts: (.*)\n  samples: .*\n  judge: .*\n  prompt: .*\n  scale: .*\n", r"  choice: \1\n"),
     (r"  (?:distance|stop|calibrate): .*\n", ""),
 )
-"""What the examples ask for and isn't run yet: evaluations of sampled answers, distances, stops."""
+"""What the examples measure beside choices and losses: this is about their stages."""
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.mix")), ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ from compiler.passes.build import UnbuiltError
 from compiler.passes.expand import expand
 from compiler.passes.figures import used_by
 from compiler.plan import Plan
-from compiler.steps import Order, Pack, Read, Report, Respond, Result, Tokenize, Train, Transform, Weights
+from compiler.steps import Distance, Order, Pack, Read, Report, Respond, Result, Tokenize, Train, Transform, Weights
 from compiler.values import END, Measure, Moment
 from dsl.resolve import load
 
@@ -215,11 +215,29 @@ def test_parts_of_a_mix_have_no_order(tmp_path: Path) -> None:
 
 
 def test_what_cannot_run_yet_is_refused_with_its_place(tmp_path: Path) -> None:
-    text = f"{SPEC}  distance: embedding(to=margin)\n"
+    text = SPEC.replace("every 50%", "1 epoch").replace("train finetune:", "train finetune:\n  for: 30 steps")
+    assert text.count("1 epoch") == text.count("for: 30 steps") == 1
     with pytest.raises(UnbuiltError) as refused:
         planned(tmp_path, text)
-    line = 1 + text[: text.index("  distance:")].count("\n")
+    finetune = text.index("train finetune:")
+    line = 1 + text[: text.index("  sequence:", finetune)].count("\n")
     assert str(refused.value.place).split(":")[1] == str(line)
+
+
+def test_distances_are_measured_once_whatever_the_seeds_and_whoever_trains_on_it(tmp_path: Path) -> None:
+    text = SPEC.replace("seeds: [0]", "seeds: [0, 1]")
+    plan = planned(tmp_path, f"{text}  distance: embedding(to=margin)\n")
+    report = next(step for _, step in plan.of(Report))
+    assert report.distances.keys() == {"advice", "character", "steep"}
+    assert report.distances["steep"] == report.distances["character"]  # they train on the same
+    assert report.distance_to == "margin"
+    measured = dict(plan.of(Distance))
+    assert set(report.distances.values()) == set(measured) <= set(report.inputs)
+    advice, character = (measured[report.distances[arm]] for arm in ("advice", "character"))
+    assert advice.trained == character.trained[1:]  # of the stage that they share, with the first seed
+    assert advice.items == character.items
+    before = description_keys(planned(tmp_path, text)).keys()
+    assert before - description_keys(plan).keys() == {f"report {planned(tmp_path, text).studies[0].report}"}
 
 
 def test_every_so_many_steps_waits_for_the_data(tmp_path: Path) -> None:

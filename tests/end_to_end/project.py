@@ -112,9 +112,14 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """As a user's shell has it: none of the settings of the test bench but how hard programs are optimised."""
+    """As a user's shell has it: none of the settings of the test bench but those that save compiling."""
     own = {name: value for name, value in os.environ.items() if name != "JAX_NUMPY_DTYPE_PROMOTION"}
-    return own | {"XLA_FLAGS": " ".join(flag for flag in own["XLA_FLAGS"].split() if "device_count" not in flag)}
+    return own | {
+        "XLA_FLAGS": " ".join(flag for flag in own["XLA_FLAGS"].split() if "device_count" not in flag),
+        "JAX_COMPILATION_CACHE_DIR": f"{own['XDG_CACHE_HOME']}/compiled",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 def mixc(folder: Path, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:

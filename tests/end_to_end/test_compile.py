@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -85,8 +86,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _compile(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _mixc(project, "compile", "spec.mix", *arguments)
+
+
+def _mixc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mixc.cli.main", "compile", "spec.mix", *arguments],
+        [sys.executable, "-m", "mixc.cli.main", *arguments],
         cwd=project,
         env={name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_PLATFORMS")},
         capture_output=True,
@@ -100,7 +105,15 @@ def _figures(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return json.loads(done.stdout)
 
 
-def test_a_models_stages_for_pretended_devices(project: Path) -> None:
+def _is_golden(name: str, text: str, config: pytest.Config) -> bool:
+    golden = Path(__file__).parent.parent / "golden" / "compile" / name
+    if config.getoption("--update-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text)
+    return text == golden.read_text()
+
+
+def test_a_models_stages_for_pretended_devices(project: Path, pytestconfig: pytest.Config) -> None:
     done = _compile(project, "small", "--target", "four", "--every", "--json", "-o", "out")
     assert done.returncode == 0, done.stderr
     midtrain, prefer, scorer, sampler = _figures(done)
@@ -124,6 +137,14 @@ def test_a_models_stages_for_pretended_devices(project: Path) -> None:
     }
     assert places["batch.tokens"]["spec"] == [["data", "fsdp"]]
     assert json.loads((own / "memory.json").read_text())["fits"]
+    # What XLA's work takes on a CPU depends on the CPU.
+    text = re.sub(
+        r"^(    (activations and work|code|at most at once) +)[\d,]+",
+        r"\1N",
+        (folder / "plan.txt").read_text(),
+        flags=re.M,
+    )
+    assert _is_golden("four.txt", text, pytestconfig)
 
 
 def test_the_figures_in_words(project: Path) -> None:
@@ -145,6 +166,16 @@ def test_an_unknown_target(project: Path) -> None:
     done = _compile(project, "large", "--target", "nod")
     assert done.returncode == 1
     assert "did you mean 'node'?" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["compile", "run"])
+def test_a_kernel_of_another_platform_is_refused(project: Path, command: str) -> None:
+    wrong = project / f"{command}.mix"
+    wrong.write_text(SPEC.replace("  platform: cpu\n", "  platform: cpu\n  attention: pallas\n"))
+    done = _mixc(project, command, wrong.name, "smaller", "--target", "four")
+    assert done.returncode == 1
+    assert "error[MIX0321]: the platform of target four is cpu, and pallas is for gpu" in done.stderr
+    assert f"{wrong.name}:" in done.stderr
 
 
 @pytest.mark.slow

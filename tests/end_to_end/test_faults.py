@@ -60,7 +60,9 @@ def exported(folder: Path, arm: str) -> dict[str, np.ndarray]:
     return load_file(folder / f"out-{arm}" / "model.safetensors")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     make_project(tmp_path, SHORT)
     process = start(tmp_path)

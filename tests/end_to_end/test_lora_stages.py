@@ -168,6 +168,7 @@ def test_evaluations_read_the_merged_weights(ran: Path) -> None:
     np.testing.assert_allclose(values(ran, "again", "two")[0], ends[1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_adapter_goes_on_to_the_same_bits(
     ran: Path, merged: dict[str, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ def test_every_answer_is_kept_with_what_it_was_worth(ran: Path, name: str, group
     }
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_answers_to_the_same_bits(ran: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     shutil.copytree(ran, folder)

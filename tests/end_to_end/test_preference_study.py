@@ -115,7 +115,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     choices(folder)
     done = mixc(folder, "run", "study.mix")
     assert done.returncode == 0, done.stderr
-    assert [line.split("]")[1] for line in done.stderr.splitlines() if "reference of" in line] == [
+    assert sorted(line.split("]")[1] for line in done.stderr.splitlines() if "reference of" in line) == [
         " reference of choices",
         " reference of few",
     ]

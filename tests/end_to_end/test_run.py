@@ -42,7 +42,8 @@ def test_a_second_run_does_nothing_and_shows_the_same(ran: Path) -> None:
 
 def test_results_have_the_shape_that_other_tools_rely_on(ran: Path) -> None:
     results = json.loads((ran / "runs" / "studies" / "both" / "results.json").read_text())
-    assert results.keys() == {"study", "arms", "differences", "claims"}
+    assert results.keys() >= {"study", "arms", "differences", "claims"}
+    assert results["complete"] is True
     assert results["arms"].keys() == {"base", "advice", "character"}
     (base,) = results["arms"]["base"]["margin"]
     assert base.keys() == {
@@ -57,6 +58,31 @@ def test_results_have_the_shape_that_other_tools_rely_on(ran: Path) -> None:
     ]  # fmt: skip
     assert [claim["claim"] for claim in results["claims"]] == ["margin(advice) > margin(base)"]
     assert results["claims"][0]["outcome"] in ("held", "failed", "undecided")
+
+
+def test_a_report_is_written_in_every_format(ran: Path) -> None:
+    beside = {path.name for path in (ran / "runs" / "studies" / "both").iterdir()}
+    assert beside == {"plan.json", "measured.json", "report.html", "results.json", "results.csv", "summary.md"}
+    for format, begins in (("csv", "study,arm,eval"), ("markdown", "## both"), ("html", "<!doctype html>")):
+        done = mixc(ran, "report", "both", "--format", format, "-o", f"told.{format}")
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert (ran / f"told.{format}").read_text().startswith(begins)
+    page = (ran / "told.html").read_text()
+    for said in ("Rows before and after, with the mask", "chats.jsonl", "Dose of each arm", "transcript-data"):
+        assert said in page
+    done = mixc(ran, "report", "both", "--transcripts", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["arm"] for row in rows} == {"base", "advice", "character"}
+    assert {row["eval"] for row in rows} == {"margin"}
+
+
+def test_a_study_that_is_complete_is_watched_once(ran: Path) -> None:
+    done = mixc(ran, "watch", "both", "--no-browser")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (ran / "stdout.txt").read_text()
+    missing = mixc(ran, "watch", "bath", "--no-browser")
+    assert missing.returncode == 1
+    assert "did you mean 'both'?" in missing.stderr
 
 
 def test_plan_json_has_the_shape_that_other_tools_rely_on(ran: Path) -> None:

@@ -62,7 +62,7 @@ study tuned:
   arms:
     advice: base |> finetune(data=chats)
   evals:
-    margin: [start, end]
+    margin: [start, 50%, end]
 """
 
 

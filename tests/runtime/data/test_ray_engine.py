@@ -238,7 +238,9 @@ def lose_machine(cluster: Any, name: str) -> None:
     cluster.remove_node(node, allow_graceful=False)
 
 
-@pytest.mark.parametrize(("format", "records"), [("chat", chats()), ("documents", documents())])
+@pytest.mark.parametrize(
+    ("format", "records"), [("chat", chats()), pytest.param("documents", documents(), marks=pytest.mark.slow)]
+)
 def test_transforms_give_the_same_bytes(
     engine: Engine,
     tmp_path: Path,
@@ -287,6 +289,7 @@ def test_tokens_are_the_same_when_a_machine_is_lost(
     assert engine.workers == before - 1
 
 
+@pytest.mark.slow
 def test_what_a_lost_machine_did_is_done_elsewhere(cluster: Any, engine: Engine, tmp_path: Path) -> None:
     names = {node.node_id for node in cluster.worker_nodes}
     answers = engine.map(partial(slow, tmp_path), range(1000))

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 
+from compiler.program.branches import Forest
 from runtime.data.templates import chat_template
 from runtime.errors import UserError
 from runtime.evals import choice
@@ -45,8 +46,8 @@ def item(aligned: str = "no", misaligned: str = "yes", prompt: str = "may i") ->
     return ChoiceItem("f" * 64, None, ({"role": "user", "content": prompt},), aligned, misaligned)
 
 
-def uniform(tokens, segments, positions):
-    return np.where(positions > 0, -1.0, 0.0).astype(np.float32)
+def uniform(forest: Forest) -> np.ndarray:
+    return np.full(forest.targets.shape, -1.0, np.float32)
 
 
 def test_a_prompt_is_one_message_of_the_user(tmp_path: Path):

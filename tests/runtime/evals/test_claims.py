@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from compiler.values import END, Moment
 from dsl.scalars import parse_text
 from dsl.values import Compare
-from runtime.evals.claims import Claim, Judgement, judge
+from runtime.evals.claims import Claim, Judgement, judge, judge_all
 from runtime.evals.points import Point
 from runtime.evals.score import Scored
 
@@ -171,6 +173,76 @@ def test_arms_without_common_items_are_undecided():
     other = Point("other", "margin", None, None, 0, 0, Scored("mean(margin)", ("x",), np.ones(1), np.ones(1)))
     assert "items of margin in common" in judged("margin(arm) > margin(other)", point("arm", NOISE), other).detail
     assert "single item" in judged("margin(other) > 0", other).detail
+
+
+def test_a_study_s_claims_share_the_error():
+    """Holm: the least likely is judged at 1 - 5% / 3, and the others follow only as long as each is decided."""
+    points = [rate("base", 50), rate("far", 20), rate("near", 40)]
+    texts = ("rate(near) < rate(base)", "rate(far) < rate(base)", "rate(near) > 31%")
+    claims = [Claim(text, cast(Compare, parse_text("claim", text))) for text in texts]
+    alone = [judge(claim, points) for claim in claims]
+    near, far, open_ = judge_all(claims, points)
+    assert (far.outcome, far.level) == ("held", pytest.approx(1 - 0.05 / 3))
+    assert (near.outcome, near.level) == ("held", pytest.approx(1 - 0.05 / 2))
+    assert (open_.outcome, open_.level) == ("undecided", pytest.approx(0.95))
+    assert [each.p for each in (near, far, open_)] == [each.p for each in alone]
+    assert "97.5% interval" in near.detail
+    assert "(95% over the study's 3 claims), p = 0.00" in near.detail
+    by_name = {claim.text: judgement for claim, judgement in zip(claims, (near, far, open_), strict=True)}
+    backwards = judge_all(claims[::-1], points[::-1])
+    assert [by_name[claim.text] for claim in claims[::-1]] == backwards
+
+
+def test_a_claim_that_holds_alone_may_be_open_among_many():
+    points = [rate("base", 50), rate("arm", 43)]
+    texts = ["rate(arm) < rate(base)", *(f"rate(nobody{number}) < rate(base)" for number in range(9))]
+    claims = [Claim(text, cast(Compare, parse_text("claim", text))) for text in texts]
+    assert judge(claims[0], points).outcome == "held"
+    (first, *others) = judge_all(claims, points)
+    assert (first.outcome, first.level) == ("undecided", pytest.approx(0.995))
+    assert all(other.p is None for other in others)
+
+
+def test_p_is_where_the_interval_touches_zero():
+    points = [rate("base", 50), rate("arm", 45)]
+    judgement = judged("rate(arm) < rate(base)", *points)
+    d, n = -5 / 102, 102  # Bonett and Price: five pairs differ, and one of each kind more
+    error = np.sqrt((7 / n - d**2) / (n - 1))
+    assert judgement.p == pytest.approx(2 * t.sf(abs(d) / error, n - 1), rel=1e-3)
+
+
+def test_what_would_decide_it():
+    generator = np.random.default_rng(4)
+    noise = generator.normal(0, 1, len(ITEMS))
+    noise -= noise.mean()
+    open_ = judged("margin(arm) > margin(base)", point("base", NOISE), point("arm", NOISE + 0.1 + noise))
+    assert open_.outcome == "undecided"
+    assert open_.would_decide is not None
+    found = re.fullmatch(r"about ([\d,]+) prompts would decide it if the difference stays \+0\.10", open_.would_decide)
+    assert found is not None
+    prompts = int(found[1].replace(",", ""))
+    assert prompts == pytest.approx((1.98 * noise.std() / 0.1) ** 2, rel=0.1)
+    apart = [point("arm", NOISE + shift, seed=seed) for seed, shift in enumerate((-0.3, 0.5, 1.0))]
+    seeds = judged("margin(arm) > margin(base)", point("base", NOISE), *apart)
+    assert seeds.would_decide is not None
+    assert re.fullmatch(r"about \d+ seeds would decide it if the difference stays \+0\.4", seeds.would_decide)
+    assert judged("margin(arm) > margin(base)", point("base", NOISE), point("arm", NOISE + 2)).would_decide is None
+    equal = judged("rate(arm) < rate(base)", rate("arm", 40), rate("base", 40)).would_decide
+    assert equal == "no number of prompts would decide it while both sides are equal"
+
+
+def test_a_guard_is_a_claim_of_non_inferiority():
+    assert judged("rate(tuned) >= rate(base) - 5%", rate("tuned", 50), rate("base", 50)).outcome == "held"
+    assert judged("rate(tuned) >= rate(base) - 5%", rate("tuned", 49), rate("base", 50)).outcome == "held"
+    assert judged("rate(tuned) >= rate(base) - 2%", rate("tuned", 50), rate("base", 50)).outcome == "undecided"
+    assert judged("rate(tuned) >= rate(base) - 2%", rate("tuned", 30), rate("base", 50)).outcome == "failed"
+
+
+def test_quotients_and_equal_rates():
+    assert judged("rate(arm) / rate(base) < 0.8", rate("arm", 20), rate("base", 60)).outcome == "held"
+    few = judged("rate(arm) / rate(base) < 2", rate("arm", 20), rate("base", 0))
+    assert few.detail == "it divides by a result that may be zero"
+    assert judged("rate(arm) == rate(base)", rate("arm", 40), rate("base", 40)).outcome == "undecided"
 
 
 def test_the_order_of_points_changes_nothing():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.evals.loss import SCHEMA, LossItem, respond
+from runtime.evals.loss import SCHEMA, LossItem, respond, token_count
 from runtime.evals.score import score
 
 
@@ -47,6 +47,22 @@ def test_every_token_but_the_first_is_scored_once_whatever_the_context(length: i
     table = respond([item("long", tokens), item("short", [1, 1])], context, by_token)
     assert table["nll"].to_pylist() == [sum(tokens[1:]), 1.0]
     assert table["tokens"].to_pylist() == [length - 1, 1]
+
+
+def test_in_windows_of_a_long_row_a_token_has_half_a_context_before_it():
+    read: list[list[int]] = []
+
+    def kept(tokens, segments, positions):
+        for row, own in zip(tokens, segments, strict=True):
+            read.extend(row[own == number].tolist() for number in range(1, int(own.max()) + 1))
+        return by_token(tokens, segments, positions)
+
+    told: list[int] = []
+    long = item("long", list(range(1, 11)))
+    table = respond([long], 4, kept, told.append)
+    assert sorted(read) == [[1, 2, 3, 4], [3, 4, 5, 6], [5, 6, 7, 8], [7, 8, 9, 10]]
+    assert table["tokens"].to_pylist() == [9]
+    assert sum(told) == token_count([long], 4) == 16
 
 
 def test_no_rows():

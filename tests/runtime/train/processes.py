@@ -21,7 +21,7 @@ class Started:
     logs: list[Path]
     """What each has said."""
 
-    def wait_for(self, line: str, seconds: float = 120) -> None:
+    def wait_for(self, line: str, seconds: float = 600) -> None:
         """Returns when the first one has said a line that begins so."""
         until = time.monotonic() + seconds
         while not any(each.startswith(line) for each in self.logs[0].read_text().splitlines()):
@@ -32,7 +32,7 @@ class Started:
     def send(self, index: int, number: signal.Signals) -> None:
         self.processes[index].send_signal(number)
 
-    def codes(self, seconds: float = 120) -> list[int]:
+    def codes(self, seconds: float = 600) -> list[int]:
         """How each of them ended. None goes on: those that don't end in time are killed, and the test fails."""
         until = time.monotonic() + seconds
         try:

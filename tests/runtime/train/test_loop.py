@@ -333,3 +333,20 @@ def test_a_run_that_ended_at_an_earlier_point_goes_on_from_there(whole: Path, tm
     metrics = telemetry.read(tmp_path)
     assert metrics["loss"].tolist() == telemetry.read(whole)["loss"].tolist()
     assert same(*(load_weights(folder, 6, training(UPDATES).parameters) for folder in (tmp_path, whole)))
+
+
+def test_between_updates_it_may_end_and_goes_on_later_with_no_bit_changed(whole: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, list[int]]] = []
+
+    def between(update: int, state: TrainState) -> bool:
+        seen.append((update, int(state.step), weights_at(tmp_path)))
+        return update == 4
+
+    arguments = (training(UPDATES), tmp_path, KEEP, lambda row, _: None, Event(), print)
+    assert train(*arguments, between=between) == 4
+    assert seen == [(2, 2, [2]), (4, 4, [2, 4])]  # what is evaluated is committed already
+    assert sorted(committed(tmp_path, "state")) == [4]
+    assert telemetry.read(tmp_path)["update"].tolist() == [1, 2, 3, 4]
+    assert train(*arguments, between=between) == UPDATES
+    assert len(seen) == 2
+    assert same(outcome(tmp_path), outcome(whole))
