@@ -41,6 +41,9 @@ bench: peer-environment ## Run the benchmarks against their peers (Python 3.11);
 	$(PEER_VENV)/bin/python bench/documents.py
 	$(PEER_VENV)/bin/python bench/chats.py
 	$(PEER_VENV)/bin/python bench/language.py
+	$(PEER_VENV)/bin/python bench/inspect_tasks.py
+	$(PEER_VENV)/bin/python bench/report_page.py
+	$(PEER_VENV)/bin/python bench/coverage.py
 
 docs: run-environment ## Check that the reference and the schema are up to date, and that links in Markdown lead to a file.
 	$(VENV)/bin/python -m dsl.reference --check

@@ -32,7 +32,7 @@ class InspectTask(Frozen):
 
 
 class Labels(Frozen):
-    """The label whose RE2 pattern is found in an answer; one that none or several are found in is unreadable."""
+    """Labels of an answer: each whose RE2 pattern is found in it."""
 
     kind: Literal["labels"] = "labels"
     patterns: tuple[tuple[str, str], ...]

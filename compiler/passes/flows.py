@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler.passes import data, rewards  # as modules: sources may be sampled from models, and answers judged
-from compiler.passes.build import Build, Consumer, UnbuiltError, bare
+from compiler.passes.build import Build, Consumer, bare
 from compiler.passes.origins import served, weights
 from compiler.passes.points import end_of, moments
 from compiler.passes.stages import adapter, groups, objective, optimizer, rollout, schedule
@@ -47,8 +47,7 @@ def arm(build: Build, name: str, flow: ModelFlow, seed: int, vary: Sequence[str]
     used: Counter[str] = Counter()
     planned: list[PlannedStage] = []
     for stage, own_seed in stages:
-        if stage.data is None:
-            raise UnbuiltError("a stage without data", stage.place)
+        assert stage.data is not None, "the checker reports a stage without data"
         name_of_data = bare(stage.data.name)
         seeds = _seeds(own_seed, seed, vary)
         consumer = Consumer(reader, stage.loss, origin.template_args, stage.reasoning)

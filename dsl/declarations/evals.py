@@ -105,7 +105,7 @@ class Eval(Declaration):
     classify: dict[str, str] = declared(
         "computation",
         MappingOf(Typed("text")),
-        "Labels, each with an RE2 pattern, instead of a judge. An answer in which none or several are found is unreadable.",
+        "Labels, each with an RE2 pattern; instead of a judge. An answer has every label whose pattern is found in it.",
         default={},
     )
     samples: int = declared(

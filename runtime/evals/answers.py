@@ -37,6 +37,11 @@ SCHEMA = pa.schema(
 )
 """A row an answer, by item and sample. `record` is the prompt's row as JSON, with the messages that were answered."""
 
+AND = " and "
+"""Between labels, where the patterns of several are found in an answer."""
+NO_LABEL = "no label"
+"""Of an answer in which none is found."""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -110,7 +115,7 @@ def said(table: pa.Table) -> list[Said]:
 
 
 def labelled(answers: Sequence[Said], labels: Labels) -> list[Judgement]:
-    """The label whose pattern is found in each answer; where two are, it can't be told which is meant.
+    """The labels whose patterns are found in each answer, joined by `AND`; `NO_LABEL` where none is.
 
     The checker has compiled the patterns before.
     """
@@ -120,13 +125,7 @@ def labelled(answers: Sequence[Said], labels: Labels) -> list[Judgement]:
         if answer.unreadable is not None:
             return Judgement(None, None, "", answer.unreadable)
         found = [label for label, pattern in patterns if pattern.search(answer.text) is not None]
-        match found:
-            case [label]:
-                return Judgement(label, None, "", None)
-            case []:
-                return Judgement(None, None, "", "none of the patterns is found in it")
-            case _:
-                return Judgement(None, None, "", f"the patterns of {' and of '.join(found)} are found in it")
+        return Judgement(AND.join(found) or NO_LABEL, None, "", None)
 
     return [of(answer) for answer in answers]
 
@@ -160,8 +159,10 @@ def metric_of(judged: Sequence[Judged], metric: str) -> Scored:
     items: list[str] = []
     values: list[float] = []
     for row in judged:
-        value = nan if row.unreadable is not None else float(row.label == name) if rate else row.value
-        if rate and row.label is None:
+        value = row.value
+        if rate:
+            value = nan if row.label is None else float(name == row.label or name in row.label.split(AND))
+        if row.unreadable is not None:
             value = nan
         if not isnan(value):
             items.append(row.item)

@@ -55,7 +55,8 @@ class Spread:
     @property
     def skewness(self) -> Array:
         """Of the estimate, 0 where it doesn't vary."""
-        return np.where(self.variance > 0, self.third / np.where(self.variance > 0, self.variance, 1.0) ** 1.5, 0.0)
+        scale = self.variance**1.5
+        return np.where(scale > 0, self.third / np.where(scale > 0, scale, 1.0), 0.0)
 
 
 def influences(numerator: Array, denominator: Array) -> tuple[Array, Array]:

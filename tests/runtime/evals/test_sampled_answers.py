@@ -90,16 +90,9 @@ def answered(*texts: str, finish: str = "stop") -> list[Said]:
 LABELS = Labels(patterns=(("no", r"(?i)\bno\b"), ("yes", r"(?i)\byes\b")))
 
 
-def test_the_pattern_that_alone_is_found_is_the_label() -> None:
+def test_an_answer_has_every_label_whose_pattern_is_found() -> None:
     found = labelled(answered("Yes!", "No.", "yes and no", "Perhaps", ""), LABELS)
-    assert [each.label for each in found] == ["yes", "no", None, None, None]
-    assert [each.unreadable for each in found[:4]] == [
-        None,
-        None,
-        "the patterns of no and of yes are found in it",
-        "none of the patterns is found in it",
-    ]
-    assert found[4].unreadable is not None
+    assert [each.label for each in found] == ["yes", "no", "no and yes", "no label", "no label"]
 
 
 def test_what_is_no_answer_of_the_models_is_unreadable() -> None:
@@ -110,9 +103,10 @@ def test_what_is_no_answer_of_the_models_is_unreadable() -> None:
 
 
 def test_a_rate_is_of_the_answers_that_can_be_read() -> None:
-    answers = answered("yes", "no", "hm", "yes")
+    answers = [*answered("yes", "no", "hm", "yes and no"), *answered("", finish="content_filter")]
     scored = metric_of(joined(answers, labelled(answers, LABELS)), "rate(yes)")
-    assert (scored.items, scored.value.tolist(), scored.unreadable) == (("item0", "item0", "item1"), [1, 0, 1], 1)
+    items = ("item0", "item0", "item1", "item1")
+    assert (scored.items, scored.value.tolist(), scored.unreadable) == (items, [1, 0, 0, 1], 1)
     assert scored.is_rate
 
 
