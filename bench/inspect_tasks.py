@@ -22,7 +22,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from statistics import median
 from typing import Any
 
 QUESTIONS, EPOCHS, TOKENS, TIMES, CHARACTERS = 8, 8, 32, 3, 2400
@@ -38,20 +37,13 @@ def prepare(folder: Path) -> None:
 def compare(ask: Callable[[], list[str]]) -> None:
     """Runs the task on both sides in turns, prints and records the medians."""
     from bench.record import record
+    from bench.sides import medians
 
     names = ask()
     likely = ask()
     if likely[0] != likely[1]:
         raise SystemExit(f"the most likely answers differ: {likely}")
-    seconds: list[list[float]] = [[], []]
-    for turn in range(TIMES + 1):  # the first compiles and warms up
-        answers = ask()
-        print(f"turn {turn}: {' '.join(answers)} s", flush=True)
-        if turn > 0:
-            for kept, taken in zip(seconds, answers, strict=True):
-                kept.append(float(taken))
-    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
-    ours, theirs = (QUESTIONS * EPOCHS / median(kept) for kept in seconds)
+    ours, theirs = (QUESTIONS * EPOCHS / each for each in medians(ask, TIMES))
     record(
         "inspect",
         f"SmolLM2-135M, float32, {QUESTIONS} prompts of about 600 tokens in {EPOCHS} epochs, {TOKENS} tokens each,"

@@ -16,10 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[0] = str(ROOT)
 
-import os
 import time
 from collections.abc import Callable, Iterator
-from statistics import median
 
 import numpy as np
 
@@ -40,20 +38,13 @@ def prepare(folder: Path) -> None:
 def compare(ask: Callable[[], list[str]]) -> None:
     """Samples with both sides in turns, prints and records the medians."""
     from bench.record import record
+    from bench.sides import medians
 
     names = ask()
     likely = ask()
     if likely[0] != likely[1]:
         raise SystemExit(f"the most likely tokens differ: {likely}")
-    seconds: list[list[float]] = [[], []]
-    for turn in range(TIMES + 1):  # the first compiles and warms up
-        answers = ask()
-        print(f"turn {turn}: {' '.join(answers)} s", flush=True)
-        if turn > 0:
-            for kept, taken in zip(seconds, answers, strict=True):
-                kept.append(float(taken))
-    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
-    ours, theirs = (ROWS * TOKENS / median(kept) for kept in seconds)
+    ours, theirs = (ROWS * TOKENS / each for each in medians(ask, TIMES))
     record(
         "sampling",
         f"SmolLM2-135M, float32, {ROWS} prompts of {PROMPT} tokens, {TOKENS} tokens each, median of {TIMES}",

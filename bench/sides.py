@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,19 @@ def main(
         with _sides(module, folder, arguments.peer_python) as ask:
             compare(ask)
     return 0
+
+
+def medians(ask: Ask, times: int) -> list[float]:
+    """Seconds of each side, of so many turns that both answer with their seconds, after one that warms up."""
+    seconds: list[list[float]] = [[], []]
+    for turn in range(times + 1):  # the first compiles and warms up
+        answers = ask()
+        print(f"turn {turn}: {' '.join(answers)} s", flush=True)
+        if turn > 0:
+            for kept, taken in zip(seconds, answers, strict=True):
+                kept.append(float(taken))
+    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
+    return [median(kept) for kept in seconds]
 
 
 def export_smollm2(folder: Path) -> ModelDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -81,6 +82,11 @@ def study_results(
         differences=tuple(entry for arm, eval in pairs if arm != BASE for entry in _differences(points, arm, eval)),
         claims=tuple(zip((claim.text for claim in claims), judge_all(claims, points, levels), strict=True)),
     )
+
+
+def to_text(results: StudyResults) -> str:
+    """results.json as it is written."""
+    return json.dumps(to_json(results), indent=2) + "\n"
 
 
 def to_json(results: StudyResults) -> dict[str, Any]:

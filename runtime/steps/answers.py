@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from compiler.evals import Labels
-from compiler.steps import Respond, Score, Train
+from compiler.steps import Respond, Score
 from runtime.evals.answers import Said, joined, labelled, respond, said
 from runtime.evals.judged import Judged, write_judged
 from runtime.evals.judging import Judgement
@@ -17,7 +17,7 @@ from runtime.steps.asking import caller_of
 from runtime.steps.context import Context
 from runtime.steps.judges import judge_watched
 from runtime.steps.responses import responses_of
-from runtime.steps.training import users
+from runtime.steps.training import who
 from runtime.steps.transforms import rows_of
 
 UNREADABLE = 5
@@ -76,15 +76,3 @@ def _judgements(context: Context, step: Score, answers: Sequence[Said]) -> list[
         caller = caller_of(context, step.grader.model, stored, keep=True)
         found = iter(judge_watched(context, step.grader, there, caller))
     return [next(found) if each.unreadable is None else Judgement(None, None, "", each.unreadable) for each in answers]
-
-
-def who(context: Context, step: Respond) -> str:
-    """Whose answers these are: a model's, or those of a stage after an update."""
-    assert step.answering is not None
-    point = step.answering.model.point
-    if point is None:
-        return step.answering.model.name
-    asked = context.keys.plan.steps[point.step]
-    if not isinstance(asked, Train):
-        return asked.name
-    return f"{users(context, point.step)}: {asked.name} @{context.update(point.step, point.at)}"

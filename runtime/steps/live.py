@@ -6,7 +6,6 @@ takes.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
@@ -113,7 +112,7 @@ class Live:
 
     def _tell(self) -> None:
         """Says which arms stop, and writes the results so far of every study that isn't complete."""
-        from runtime.report.results import to_json
+        from runtime.report.results import to_text
         from runtime.steps.reporting import RESULTS, results_of, write_study
 
         context = self._context
@@ -133,7 +132,7 @@ class Live:
                 now = time.monotonic()
                 self._page_at = now + PAGE_SHARE * (now - begun)  # with many transcripts a page takes seconds
             else:
-                results = json.dumps(to_json(results_of(context, report)), indent=2) + "\n"
+                results = to_text(results_of(context, report))
                 write_atomically(context.store.study(study.name) / RESULTS, results.encode())
 
     def _stops(self) -> Iterator[str]:

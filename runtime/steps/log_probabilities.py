@@ -26,7 +26,7 @@ from runtime.steps.context import Context
 from runtime.steps.data import rows_of
 from runtime.steps.models import parameters
 from runtime.steps.pairs import ordered_pairs
-from runtime.steps.training import users
+from runtime.steps.training import who
 from runtime.stopping import Stopped
 from runtime.train.placement import Placement, placement_of
 
@@ -37,7 +37,7 @@ def log_probabilities(context: Context, step: Respond) -> pa.Table:
     tokenizer = context.model(step.weights).tokenizer
     room = context.model(step.weights).config.context
     model = _loaded(context, step)
-    label = f"evaluate {step.name} ({_who(context, step)})"
+    label = f"evaluate {step.name} ({who(context, step)})"
     if step.method == "choice":
         items = [item for each in step.items for item in choice_items(rows_of(context, each))]
         template = template_of(Consumer(tokenizer, "assistant", step.template_args))
@@ -112,15 +112,6 @@ def loaded(context: Context, model: ModelPoint, weights: str) -> tuple[Placement
         spread = None if placement.mesh is None else placement
         context.loaded = name, placement.laid_out(parameters(context, model, weights, spread))
     return placement, context.loaded[1]
-
-
-def _who(context: Context, step: Respond) -> str:
-    """Whose answers these are: a model's, or those of a stage after an update."""
-    assert step.model is not None
-    asked = context.keys.plan.steps[step.model.step]
-    if not isinstance(asked, Train):
-        return asked.name
-    return f"{users(context, step.model.step)}: {asked.name} @{context.update(step.model.step, step.model.at)}"
 
 
 def _advance(context: Context, tracker: Tracker) -> Callable[[int], None]:

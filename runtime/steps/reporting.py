@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -18,7 +17,7 @@ from runtime.evals.points import Point
 from runtime.report.entries import to_csv
 from runtime.report.html import render
 from runtime.report.markdown import summary
-from runtime.report.results import StudyResults, study_results, to_json
+from runtime.report.results import StudyResults, study_results, to_text
 from runtime.report.study_report import StudyReport
 from runtime.saved import save_plan, spec_of
 from runtime.steps.context import Context
@@ -33,7 +32,7 @@ RESULTS = "results.json"
 
 def run_report(context: Context, description: str, step: Report, folder: Path) -> Result:
     """Writes results.json."""
-    (folder / RESULTS).write_text(json.dumps(to_json(results_of(context, step)), indent=2) + "\n")
+    (folder / RESULTS).write_text(to_text(results_of(context, step)))
     key = context.key(description)
     return Result(key=key, content=key)
 
@@ -85,7 +84,7 @@ def write_study(context: Context, study: PlannedStudy) -> StudyReport:
         context.reporter.say(f"{folder} held the study of the same name in {before}, and is now that of this file")
     save_plan(context, folder)
     written = {
-        RESULTS: json.dumps(to_json(report.results), indent=2) + "\n",
+        RESULTS: to_text(report.results),
         "results.csv": to_csv(report.results),
         "summary.md": summary(report),
         "report.html": render(report),

@@ -11,7 +11,7 @@ from compiler.passes.figures import used_by
 from compiler.program.config import Parameters
 from compiler.program.optimizer import Optimizer
 from compiler.program.step import TrainState, TrainStep
-from compiler.steps import Result, Train
+from compiler.steps import Respond, Result, Train
 from runtime.steps.context import Context
 from runtime.steps.models import split_of, whole
 from runtime.steps.objective import batches_of, part_count, told_of
@@ -89,6 +89,18 @@ def users(context: Context, train: str) -> str:
     """Who trains a step: arms, with the seed where it isn't the first; else it is for who is asked."""
     arms = dict.fromkeys(each.rsplit("/", 1)[0] for each in used_by(context.keys.plan, train))
     return ", ".join(arms) or "for a model that is asked"
+
+
+def who(context: Context, step: Respond) -> str:
+    """Whose answers these are: a model's, or those of a stage after an update."""
+    point = step.asks
+    if point is None:
+        assert step.answering is not None
+        return step.answering.model.name
+    asked = context.keys.plan.steps[point.step]
+    if not isinstance(asked, Train):
+        return asked.name
+    return f"{users(context, point.step)}: {asked.name} @{context.update(point.step, point.at)}"
 
 
 def program(stage: Stage, trained: Parameters) -> tuple[Optimizer, TrainStep]:
